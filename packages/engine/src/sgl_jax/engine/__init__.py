@@ -1,0 +1,1 @@
+"""SGL-JAX engine."""

@@ -1,0 +1,1 @@
+"""Frozen descriptions of what to run: the engine's flags and the model's shape."""

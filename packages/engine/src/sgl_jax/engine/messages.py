@@ -1,0 +1,162 @@
+"""What crosses between the text side (web process) and the token side (engine): ids only, no text.
+
+The same structs travel in process (`AsyncEngine`) and over ZMQ (the server's `ipc`), as msgspec
+tagged unions: never pickle. One `StepOutputs` carries a whole step, in columns, for all requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.stats import EngineStats
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="generate"):
+    """One sequence to generate.
+
+    Attributes:
+        request_id: unique among live requests; the caller's choice.
+        prompt_ids: at least one token id.
+        sampling: how to go on from there (stop *strings* are the text side's business).
+    """
+
+    request_id: str
+    prompt_ids: list[int]
+    sampling: SamplingParams = SamplingParams()
+
+
+class AbortRequest(msgspec.Struct, frozen=True, kw_only=True, tag="abort"):
+    """Forget these requests; unknown ids are ignored. No further output comes for them."""
+
+    request_ids: list[str]
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a sequence ended.
+
+    Attributes:
+        matched: the stop token id (token side) or stop string (text side) that ended it.
+        message: what went wrong, for `error` and `abort`.
+        param: offending field, when the request itself was refused.
+        code: `invalid_request`, `context_length`, `queue_full`, `engine_dead` or `internal`.
+    """
+
+    reason: FinishReason
+    matched: int | str | None = None
+    message: str | None = None
+    param: str | None = None
+    code: str | None = None
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Log-probabilities of one generated token: its own, and the likeliest tokens' (id, logprob), best first."""
+
+    logprob: float
+    top: list[tuple[int, float]] = []
+
+
+class TokenDelta(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
+    """What one step adds to one request.
+
+    Attributes:
+        token_ids: newly generated ids, usually one; a stop token is included.
+        finish: set on the request's last delta.
+        cached_tokens: prompt tokens that the prefix cache saved; set on the first delta.
+        logprobs: one entry a token when the request asked for them, else empty.
+    """
+
+    token_ids: list[int]
+    finish: Finish | None = None
+    cached_tokens: int = 0
+    logprobs: list[TokenLogprobs] = []
+
+
+class StepOutputs(msgspec.Struct, frozen=True, tag="outputs"):
+    """All deltas of one step: `request_ids[i]` receives `deltas[i]`."""
+
+    request_ids: list[str] = []
+    deltas: list[TokenDelta] = []
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """Where a starting engine is: `loading`, `compiling` (with done/total), `ready`."""
+
+    name: Literal["starting", "loading", "compiling", "ready"]
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.done}/{self.total}" if self.total else self.name
+
+
+class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="info"):
+    """What the text side must know of a ready engine.
+
+    Attributes:
+        max_model_len: longest prompt plus output, in tokens.
+        max_total_tokens: KV pool size, in tokens; no single request may need more.
+        eos_token_ids: tokens that end a sequence unless `ignore_eos`.
+        summary: human-readable start-up facts (device, memory, pages) in display order.
+    """
+
+    model_path: str
+    architecture: str
+    vocab_size: int
+    max_model_len: int
+    max_total_tokens: int
+    max_running_requests: int
+    eos_token_ids: list[int]
+    dtype: str
+    device: str
+    summary: dict[str, str] = {}
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control"):
+    """A rare question or order to the engine, answered by one `ControlReply` with the same id."""
+
+    control_id: str
+    verb: Literal["stats", "flush_cache", "ping"]
+
+
+class ControlReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reply"):
+    """Answer to a `Control`; `error` is set when it failed."""
+
+    control_id: str
+    stats: EngineStats | None = None
+    error: str | None = None
+
+
+class EngineClient(Protocol):
+    """The six verbs through which everyone talks to an engine: in process, over ZMQ, or to a fake.
+
+    A request's life is `submit`, then one `outputs` iteration to its end. Leaving that iteration
+    early (break, cancel, exception) aborts the request.
+    """
+
+    async def submit(self, request: GenerateRequest) -> None:
+        """Hands the request over. Raises `EngineDeadError` when there is no engine to take it.
+
+        A request that the engine refuses is answered through `outputs` by a delta whose `finish`
+        has reason `error` and a code.
+        """
+
+    def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+        """Deltas of a submitted request until one with `finish`. Raises `EngineDeadError` if the engine dies."""
+
+    async def abort(self, request_ids: Sequence[str]) -> None:
+        """Frees the requests' slots within one step. Unknown ids are ignored."""
+
+    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+        """Asks and waits for the reply. Raises `EngineDeadError` if the engine dies first."""
+
+    def info(self) -> EngineInfo:
+        """Facts about the ready engine. Raises `EngineDeadError` before it is ready or after it died."""
+
+    async def close(self) -> None:
+        """Ends the engine; idempotent."""
