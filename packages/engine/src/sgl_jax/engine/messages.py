@@ -85,9 +85,9 @@ class StepOutputs(msgspec.Struct, frozen=True, tag="outputs"):
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
-    """Where a starting engine is: `loading`, `compiling` (with done/total), `ready`."""
+    """Where an engine is: `loading`, `compiling` (with done/total), `ready`, or `dead` for good."""
 
-    name: Literal["starting", "loading", "compiling", "ready"]
+    name: Literal["starting", "loading", "compiling", "ready", "dead"]
     done: int = 0
     total: int = 0
 

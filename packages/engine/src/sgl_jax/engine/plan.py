@@ -56,6 +56,11 @@ class StepPlan(msgspec.Struct, frozen=True):
         """Tokens computed in this step, over all slots."""
         return sum(slot.num_tokens for slot in self.slots)
 
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether any row that draws asked for log-probabilities."""
+        return any(slot.sample and slot.sampling.logprobs is not None for slot in self.slots)
+
 
 class StepResult(msgspec.Struct, frozen=True):
     """What the device drew, row `i` for `plan.slots[i]`; rows that did not sample hold arbitrary values.
@@ -80,6 +85,18 @@ class PendingStep(Protocol):
         """Blocks until the device is done and returns host arrays."""
 
 
+class StepLimits(msgspec.Struct, frozen=True):
+    """Bounds of one step.
+
+    Attributes:
+        max_tokens: tokens computed over all requests.
+        max_chunk: tokens computed for one request.
+    """
+
+    max_tokens: int
+    max_chunk: int
+
+
 class Executor(Protocol):
     """Runs plans in the order given. Implemented by `execution.executor` and `execution.fake`."""
 
@@ -87,6 +104,8 @@ class Executor(Protocol):
     page_size: int
     max_slots: int
     max_pages_per_slot: int
+    limits: StepLimits
+    """What one plan may hold at most."""
     compiles: int
     """XLA compilations so far."""
 

@@ -1,0 +1,131 @@
+"""Paged attention in plain XLA whose cost follows the live keys, on any device.
+
+Queries are cut into tiles of one row each. All tiles walk their keys together, a block of pages at
+a time, with a running softmax (Milakov & Gimelshein 2018, "Online normalizer calculation for
+softmax", section 3). The number of blocks is a run-time value: the longest live tile decides it,
+not the pool, not the context limit, and no shape is compiled for it.
+
+Rows of one token (decode) get tiles of width 1, longer rows tiles of width `TILE`; a group without
+live tiles runs no iteration.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sgl_jax.engine.attention import kv_write
+from sgl_jax.engine.attention.api import RaggedRows
+
+TILE = 16
+BLOCK_TOKENS = 128
+_MASKED = -1e30
+
+
+class _Tiles(NamedTuple):
+    """N tiles of W tokens: int32[N, W] token indices, bool[N, W] live, int32[N, W] positions, int32[N, B] tables."""
+
+    token: jax.Array
+    live: jax.Array
+    position: jax.Array
+    block_table: jax.Array
+
+
+def xla_attention(
+    query_thd: jax.Array,
+    key_pages: jax.Array,
+    value_pages: jax.Array,
+    rows: RaggedRows,
+    *,
+    scale: float,
+    page_offset: jax.Array | int = 0,
+    single_token_rows: bool = False,
+) -> jax.Array:
+    """Blockwise paged attention; see `api.AttentionBackend`."""
+    num_tokens = query_thd.shape[0]
+    out = jnp.zeros(query_thd.shape, jnp.float32)
+    groups = [_single_token_tiles(rows)]
+    if not single_token_rows:
+        groups.append(_chunk_tiles(rows, num_tokens))
+    for tiles in groups:
+        query = query_thd[jnp.clip(tiles.token, 0, num_tokens - 1)].astype(jnp.float32) * scale
+        attended = _attend(query, key_pages, value_pages, tiles, page_offset)
+        target = jnp.where(tiles.live, tiles.token, num_tokens)
+        out = out.at[target].set(attended, mode="drop")
+    return out
+
+
+def _single_token_tiles(rows: RaggedRows) -> _Tiles:
+    return _Tiles(
+        token=rows.row_start[:, None],
+        live=(rows.row_len == 1)[:, None],
+        position=(rows.kv_len - 1)[:, None],
+        block_table=rows.block_table,
+    )
+
+
+def _chunk_tiles(rows: RaggedRows, num_tokens: int) -> _Tiles:
+    """Cuts the rows of several tokens into tiles of `TILE`; a ragged row wastes part of its last tile only."""
+    num_rows = rows.row_len.shape[0]
+    num_tiles = num_tokens // TILE + min(num_rows, max(num_tokens // 2, 1))
+    tiles_of_row = jnp.where(rows.row_len > 1, -(-rows.row_len // TILE), 0)
+    ends = jnp.cumsum(tiles_of_row)
+    tile = jnp.arange(num_tiles)
+    row = jnp.minimum(jnp.searchsorted(ends, tile, side="right"), num_rows - 1)
+    first = (tile - (ends[row] - tiles_of_row[row])) * TILE
+    offset = first[:, None] + jnp.arange(TILE)
+    row_len = rows.row_len[row][:, None]
+    return _Tiles(
+        token=rows.row_start[row][:, None] + offset,
+        live=(offset < row_len) & (tile < ends[-1])[:, None],
+        position=(rows.kv_len[row][:, None] - row_len) + offset,
+        block_table=rows.block_table[row],
+    )
+
+
+def _attend(
+    query_nwhd: jax.Array, key_pages: jax.Array, value_pages: jax.Array, tiles: _Tiles, page_offset: jax.Array | int
+) -> jax.Array:
+    """Running-softmax attention of N tiles: float32[N, W, H, D]."""
+    n, w, num_heads, d = query_nwhd.shape
+    page_size, k = key_pages.shape[1:3]
+    g = num_heads // k
+    block_pages = max(1, BLOCK_TOKENS // page_size)
+    block_tokens = block_pages * page_size
+    query = query_nwhd.reshape(n, w, k, g, d).transpose(0, 2, 3, 1, 4).reshape(n, k, g * w, d)
+    position = jnp.where(tiles.live, tiles.position, -1)
+    num_blocks = -(-(jnp.max(position) + 1) // block_tokens)
+    width = tiles.block_table.shape[1]
+
+    def block(index: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        top, total, out = carry
+        # The last block may reach past the table: those keys lie behind every query and are masked.
+        columns = jnp.minimum(index * block_pages + jnp.arange(block_pages), width - 1)
+        pages = tiles.block_table[:, columns] + page_offset
+        keys = kv_write.decode(key_pages[pages]).reshape(n, block_tokens, k, d)
+        values = kv_write.decode(value_pages[pages]).reshape(n, block_tokens, k, d)
+        scores = jnp.einsum("nkqd,nskd->nkqs", query, keys, preferred_element_type=jnp.float32)
+        key_position = index * block_tokens + jnp.arange(block_tokens)
+        visible = key_position <= position[:, :, None]
+        scores = jnp.where(visible[:, None, None], scores.reshape(n, k, g, w, block_tokens), _MASKED)
+        scores = scores.reshape(n, k, g * w, block_tokens)
+        new_top = jnp.maximum(top, scores.max(-1))
+        weights = jnp.exp(scores - new_top[..., None])
+        fade = jnp.exp(top - new_top)
+        total = total * fade + weights.sum(-1)
+        out = out * fade[..., None] + jnp.einsum(
+            "nkqs,nskd->nkqd", weights.astype(values.dtype), values, preferred_element_type=jnp.float32
+        )
+        return new_top, total, out
+
+    start = (
+        jnp.full((n, k, g * w), _MASKED, jnp.float32),
+        jnp.zeros((n, k, g * w), jnp.float32),
+        jnp.zeros((n, k, g * w, d), jnp.float32),
+    )
+    _, total, out = lax.fori_loop(0, num_blocks, block, start)
+    out = out / jnp.maximum(total, 1e-30)[..., None]
+    return out.reshape(n, k, g, w, d).transpose(0, 3, 1, 2, 4).reshape(n, w, num_heads, d)

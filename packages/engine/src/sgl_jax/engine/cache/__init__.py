@@ -1,0 +1,1 @@
+"""Who owns which KV page. Host bookkeeping only: no arrays, no jax."""

@@ -1,0 +1,41 @@
+"""What offline generation returns."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sgl_jax.engine.messages import Finish, TokenLogprobs
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished sequence.
+
+    Attributes:
+        text: generated text, without the stop string or token that ended it.
+        token_ids: generated ids; a stop token that ended the sequence is the last one.
+        finish: why it ended.
+        prompt_tokens: length of the prompt.
+        cached_tokens: prompt tokens that the prefix cache saved.
+        logprobs: one entry a token when asked for, else empty.
+    """
+
+    text: str
+    token_ids: list[int]
+    finish: Finish
+    prompt_tokens: int
+    cached_tokens: int = 0
+    logprobs: list[TokenLogprobs] = []
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a sequence being generated.
+
+    Attributes:
+        text: new text, possibly empty while a character or a stop string is undecided.
+        token_ids: new ids.
+        finish: set on the last chunk.
+    """
+
+    text: str
+    token_ids: list[int]
+    finish: Finish | None = None

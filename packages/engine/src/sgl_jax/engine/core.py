@@ -1,0 +1,254 @@
+"""The engine's heart: takes requests, and makes one step after another with one step in flight.
+
+A step has two halves. The first plans and dispatches step N+1; the second reads what step N drew
+and books it. While the device computes N+1, the host is free to commit N and plan N+2, so host work
+hides behind the device.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from sgl_jax.engine.cache.page_pool import PagePool
+from sgl_jax.engine.config import model_files
+from sgl_jax.engine.config.engine_config import EngineConfig
+from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, QueueFullError, SglJaxError
+from sgl_jax.engine.execution.fake import fake_executor
+from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
+from sgl_jax.engine.plan import Executor, PendingStep
+from sgl_jax.engine.scheduling.request import Request
+from sgl_jax.engine.scheduling.scheduler import ScheduledStep, Scheduler
+from sgl_jax.engine.stats import EngineStats
+
+logger = logging.getLogger(__name__)
+
+_SMOOTHING = 0.1
+
+
+class EngineCore:
+    """Scheduler and executor joined. Not thread-safe: one thread calls everything but construction.
+
+    Args:
+        executor: runs the plans.
+        info: facts that do not change while the engine lives.
+        max_queued_requests: waiting requests beyond which new ones are refused.
+        random_seed: base of the seeds given to requests that bring none.
+        overlap: keep a step in flight while the one before is committed.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        info: EngineInfo,
+        *,
+        max_queued_requests: int = 4096,
+        random_seed: int = 0,
+        overlap: bool = True,
+    ) -> None:
+        self.info = info
+        self._executor = executor
+        self._scheduler = Scheduler(
+            PagePool(executor.num_pages),
+            page_size=executor.page_size,
+            max_slots=executor.max_slots,
+            limits=executor.limits,
+        )
+        self._max_queued_requests = max_queued_requests
+        self._random = random.Random(random_seed)
+        self._overlap = overlap
+        self._eos = frozenset(info.eos_token_ids)
+        self._in_flight: tuple[ScheduledStep, PendingStep] | None = None
+        self._ended: list[tuple[str, Finish]] = []
+        self._stats = EngineStats(pages_total=executor.num_pages)
+        self._compiles_at_start = executor.compiles
+
+    def submit(self, request: GenerateRequest) -> None:
+        """Queues a request.
+
+        A refusal comes out of the next `step()` as a delta with `Finish(reason="error")`, so that
+        there is one way to learn a request's fate. An id that is already live is dropped with a
+        warning: answering it would end the other request.
+        """
+        if request.request_id in self._scheduler:
+            logger.warning("request id %r is already in use; the second request was dropped", request.request_id)
+            return
+        try:
+            max_tokens = self._check(request)
+        except SglJaxError as error:
+            self._ended.append((request.request_id, _refusal(error)))
+            return
+        if max_tokens == len(request.prompt_ids):
+            self._ended.append((request.request_id, Finish(reason="length")))
+            return
+        seed = request.sampling.seed
+        seed32 = self._random.getrandbits(32) if seed is None else (seed ^ (seed >> 32)) & 0xFFFFFFFF
+        self._scheduler.add(Request.create(request, max_tokens=max_tokens, eos=self._eos, seed=seed32))
+        self._stats.prompt_tokens_total += len(request.prompt_ids)
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """Drops requests; nothing more comes out for them. Unknown ids are ignored."""
+        self._scheduler.abort(request_ids)
+
+    def has_work(self) -> bool:
+        """Whether `step()` has anything to do; if not, wait for the next `submit`."""
+        return self._in_flight is not None or bool(self._ended) or self._scheduler.has_work()
+
+    def step(self) -> StepOutputs:
+        """Dispatches the next step and commits the one before; returns what is new.
+
+        Raises:
+            RuntimeError: the device failed; the engine cannot go on.
+        """
+        begin = time.perf_counter()
+        scheduled = self._scheduler.schedule()
+        planned = time.perf_counter()
+        dispatched = None if scheduled is None else (scheduled, self._executor.dispatch(scheduled.plan))
+        sent = time.perf_counter()
+        if self._overlap:
+            due, self._in_flight = self._in_flight, dispatched
+        else:
+            due = dispatched
+        if due is None:
+            return self._with_ended(StepOutputs())
+        step, pending = due
+        result = pending.collect()
+        arrived = time.perf_counter()
+        outputs = self._scheduler.commit(step, result)
+        self._count(outputs, planned - begin, sent - planned, arrived - sent, time.perf_counter() - arrived)
+        return self._with_ended(outputs)
+
+    def stats(self) -> EngineStats:
+        """A snapshot of counters and gauges."""
+        stats = msgspec.structs.replace(self._stats)
+        stats.running = len(self._scheduler.running)
+        stats.waiting = len(self._scheduler.waiting)
+        stats.preempted_total = self._scheduler.preempted_total
+        stats.pages_free = self._scheduler.pool.num_free
+        stats.compiles_total = self._executor.compiles
+        stats.compiles_after_warmup = self._executor.compiles - self._compiles_at_start
+        return stats
+
+    def control(self, control_id: str, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+        """Answers a rare question; there is no cache to flush yet, which is a success."""
+        return ControlReply(control_id=control_id, stats=self.stats() if verb == "stats" else None)
+
+    def check_integrity(self) -> None:
+        """Asserts the scheduler's and the pool's invariants. For tests."""
+        self._scheduler.check_integrity()
+
+    def close(self) -> None:
+        """Waits for the step in flight; the core is not usable afterwards."""
+        if self._in_flight is not None:
+            self._in_flight[1].collect()
+            self._in_flight = None
+
+    def _check(self, request: GenerateRequest) -> int:
+        """Validates a request; returns how long its sequence may grow."""
+        prompt = request.prompt_ids
+        request.sampling.validate(self.info.vocab_size)
+        if not prompt:
+            raise InvalidRequestError("The prompt is empty: at least one token is needed.", "prompt")
+        if min(prompt) < 0 or max(prompt) >= self.info.vocab_size:
+            raise InvalidRequestError(f"Prompt token ids must lie in [0, {self.info.vocab_size}).", "prompt")
+        if len(self._scheduler.waiting) >= self._max_queued_requests:
+            raise QueueFullError(f"{self._max_queued_requests} requests are waiting already; try again later.")
+        longest = min(self.info.max_model_len, self.info.max_total_tokens)
+        wanted = request.sampling.max_new_tokens
+        if len(prompt) >= longest and wanted != 0:
+            raise ContextLengthError(
+                f"The prompt has {len(prompt)} tokens; at most {longest - 1} leave room for an answer.", "prompt"
+            )
+        if wanted is not None and len(prompt) + wanted > longest:
+            raise ContextLengthError(
+                f"{len(prompt)} prompt tokens and max_new_tokens={wanted} exceed the limit of {longest} tokens; "
+                f"ask for at most {max(longest - len(prompt), 0)}.",
+                "max_new_tokens",
+            )
+        return longest if wanted is None else len(prompt) + wanted
+
+    def _with_ended(self, outputs: StepOutputs) -> StepOutputs:
+        """Adds the requests that ended without ever reaching a step."""
+        if self._ended:
+            for request_id, finish in self._ended:
+                outputs.request_ids.append(request_id)
+                outputs.deltas.append(TokenDelta([], finish))
+            self._ended.clear()
+        return outputs
+
+    def _count(self, outputs: StepOutputs, schedule: float, dispatch: float, wait: float, commit: float) -> None:
+        stats = self._stats
+        stats.steps_total += 1
+        for delta in outputs.deltas:
+            stats.generated_tokens_total += len(delta.token_ids)
+            stats.cached_tokens_total += delta.cached_tokens
+            stats.finished_total += delta.finish is not None
+        stats.schedule_ms += _SMOOTHING * (schedule * 1e3 - stats.schedule_ms)
+        stats.dispatch_ms += _SMOOTHING * (dispatch * 1e3 - stats.dispatch_ms)
+        stats.wait_ms += _SMOOTHING * (wait * 1e3 - stats.wait_ms)
+        stats.commit_ms += _SMOOTHING * (commit * 1e3 - stats.commit_ms)
+
+
+_REFUSAL_CODES = {ContextLengthError: "context_length", QueueFullError: "queue_full"}
+
+
+def _refusal(error: SglJaxError) -> Finish:
+    return Finish(
+        reason="error",
+        message=str(error),
+        param=getattr(error, "param", None),
+        code=_REFUSAL_CODES.get(type(error), "invalid_request"),
+    )
+
+
+def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> EngineCore:
+    """Loads the model, compiles its steps and returns a ready core. Imports jax (unless `device="fake"`).
+
+    Args:
+        config: what to run.
+        on_phase: hears of every change of phase and of warm-up progress.
+
+    Raises:
+        ModelLoadError: the model cannot be loaded.
+        ConfigError: the flags do not fit the model or the device.
+    """
+    on_phase(Phase("loading"))
+    files = model_files.resolve(config.model_path, config.load_format)
+    spec = files.spec()
+    executor: Executor
+    if config.device == "fake":
+        executor, summary = fake_executor(config, spec), {"device": "fake"}
+    else:
+        from sgl_jax.engine.execution.build import build_executor  # imports jax
+
+        executor, summary = build_executor(
+            config, files, spec, lambda done, total: on_phase(Phase("loading", done, total))
+        )
+    if not config.skip_warmup:
+        executor.warmup(lambda done, total: on_phase(Phase("compiling", done, total)))
+    longest = executor.max_pages_per_slot * executor.page_size
+    info = EngineInfo(
+        model_path=config.model_path,
+        architecture=spec.architecture,
+        vocab_size=spec.vocab_size,
+        max_model_len=min(config.max_seq_len or spec.max_position_embeddings, longest),
+        max_total_tokens=executor.num_pages * executor.page_size,
+        max_running_requests=executor.max_slots,
+        eos_token_ids=list(spec.eos_token_ids),
+        dtype=summary.get("dtype", config.dtype),
+        device=summary["device"],
+        summary=summary,
+    )
+    core = EngineCore(
+        executor,
+        info,
+        max_queued_requests=config.max_queued_requests,
+        random_seed=config.random_seed,
+    )
+    on_phase(Phase("ready"))
+    return core

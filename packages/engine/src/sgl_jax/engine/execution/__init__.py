@@ -1,0 +1,1 @@
+"""Runs plans on a device: packs them, steps, and brings the drawn tokens back."""

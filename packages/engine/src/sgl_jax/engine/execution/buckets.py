@@ -1,0 +1,63 @@
+"""The ladder of compiled step shapes. Few, so that start-up is short; close, so that little is padded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sgl_jax.engine.plan import StepPlan
+
+
+class Bucket(NamedTuple):
+    """Static shape of a step.
+
+    Attributes:
+        num_tokens: length of the token axis.
+        num_rows: sequences.
+        single: every row has one token (then `num_tokens == num_rows`).
+    """
+
+    num_tokens: int
+    num_rows: int
+    single: bool
+
+    def __str__(self) -> str:
+        return f"decode x{self.num_rows}" if self.single else f"mixed {self.num_tokens} tokens x{self.num_rows}"
+
+
+class BucketLadder:
+    """All buckets of an engine, and the cheapest that holds a plan.
+
+    Args:
+        max_tokens: most tokens of a step.
+        max_rows: most sequences of a step.
+    """
+
+    def __init__(self, max_tokens: int, max_rows: int) -> None:
+        self._rows = _rungs(1, max_rows, 2)
+        tokens = _rungs(min(16, max_tokens), max_tokens, 2)
+        few = min(8, max_rows)
+        self._mixed = [(count, rows) for count in tokens for rows in sorted({min(few, count), min(max_rows, count)})]
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        """Every bucket, the most often needed first."""
+        decode = [Bucket(rows, rows, True) for rows in self._rows]
+        return decode + [Bucket(tokens, rows, False) for tokens, rows in self._mixed]
+
+    def choose(self, plan: StepPlan) -> Bucket:
+        """The smallest bucket that holds the plan."""
+        num_rows, num_tokens = len(plan.slots), plan.num_tokens
+        if num_tokens == num_rows:
+            rows = next(rows for rows in self._rows if rows >= num_rows)
+            return Bucket(rows, rows, True)
+        tokens, rows = next(shape for shape in self._mixed if shape[0] >= num_tokens and shape[1] >= num_rows)
+        return Bucket(tokens, rows, False)
+
+
+def _rungs(first: int, last: int, factor: int) -> list[int]:
+    """first, first * factor, … and finally last itself."""
+    rungs = []
+    while first < last:
+        rungs.append(first)
+        first *= factor
+    return [*rungs, last]

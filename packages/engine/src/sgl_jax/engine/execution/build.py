@@ -1,0 +1,159 @@
+"""From flags to a running executor: device, weights, pool. The only place that joins all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from sgl_jax.engine.attention.api import AttentionBackend
+from sgl_jax.engine.attention.reference import reference_attention
+from sgl_jax.engine.attention.xla import xla_attention
+from sgl_jax.engine.config.engine_config import EngineConfig
+from sgl_jax.engine.config.model_files import ModelFiles
+from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.execution import kv_pool
+from sgl_jax.engine.execution.executor import DeviceExecutor
+from sgl_jax.engine.execution.step import Params, StepModel
+from sgl_jax.engine.layers.rotary import inverse_frequencies
+from sgl_jax.engine.models.base import Template
+from sgl_jax.engine.models.registry import model_class
+from sgl_jax.engine.plan import ProgressCallback, StepLimits
+from sgl_jax.engine.weights.loader import load_params
+from sgl_jax.engine.weights.names import decoder_recipes
+from sgl_jax.engine.weights.source import open_source
+
+logger = logging.getLogger(__name__)
+
+_GIB = 1 << 30
+ATTENTION: dict[str, AttentionBackend] = {
+    "auto": xla_attention,
+    "native": xla_attention,
+    "xla": xla_attention,
+    "reference": reference_attention,
+}
+
+
+def build_executor(
+    config: EngineConfig, files: ModelFiles, spec: ModelSpec, on_progress: ProgressCallback
+) -> tuple[DeviceExecutor, dict[str, str]]:
+    """Loads the weights onto the device and allocates the KV pool.
+
+    Returns:
+        The executor, not warmed up, and start-up facts for people (`EngineInfo.summary`).
+
+    Raises:
+        ModelLoadError, ConfigError: as in `core.build_core`.
+    """
+    device = find_device(config.device)
+    on_cpu = device.platform == "cpu"
+    dtype = jnp.dtype(("float32" if on_cpu else "bfloat16") if config.dtype == "auto" else config.dtype)
+    model = _step_model(config, spec, dtype, on_cpu=on_cpu)
+    params = _load(model, files, spec, dtype, device, on_progress)
+    weight_bytes = sum(leaf.nbytes for leaf in params)
+
+    pool = kv_pool.plan_pool(config, spec, dtype, device, _free_bytes(device))
+    limits, max_slots = _limits(config, on_cpu=on_cpu)
+    max_seq_len = config.max_seq_len or spec.max_position_embeddings
+    executor = DeviceExecutor(
+        model,
+        params,
+        kv_pool.make_pools(pool, spec, device, stacked=model.stacked),
+        page_size=pool.page_size,
+        num_pages=pool.num_pages,
+        max_slots=max_slots,
+        max_seq_len=max_seq_len,
+        limits=limits,
+        device=device,
+    )
+    summary = {
+        "device": f"{device.platform} ({device.device_kind})",
+        "dtype": str(dtype),
+        "weights": f"{weight_bytes / _GIB:.2f} GiB",
+        "KV pool": f"{pool.num_tokens} tokens, pages of {pool.page_size}, {pool.num_bytes / _GIB:.2f} GiB",
+        "limits": f"{max_seq_len} tokens a sequence, {max_slots} running, {limits.max_tokens} tokens a step",
+    }
+    return executor, summary
+
+
+def find_device(name: str) -> jax.Device:
+    """The JAX device for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: there is no such device; the message says what there is and what to install.
+    """
+    if name == "auto":
+        return jax.devices()[0]
+    platform, _, index = name.partition(":")
+    if platform not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    try:
+        devices = jax.devices("gpu" if platform == "cuda" else "cpu")
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--device={name}: JAX sees no such device here (it sees {jax.devices()}). For NVIDIA GPUs install the "
+            "extra sgl-jax-engine[cuda12] or sgl-jax-engine[cuda13], whichever your driver supports."
+        ) from error
+    if int(index or 0) >= len(devices):
+        raise ConfigError(f"--device={name}: there are only {len(devices)} {platform} devices.")
+    return devices[int(index or 0)]
+
+
+def _step_model(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, *, on_cpu: bool) -> StepModel:
+    family = model_class(spec.architecture)
+    return StepModel(
+        ends=Template(lambda: family(spec, dtype=dtype)),
+        layer=Template(lambda: family.Layer(spec, dtype=dtype)),
+        num_layers=spec.num_layers,
+        # Scanning is as fast as unrolling for float32 on CPU and compiles in a third of the time; for bfloat16
+        # the scan converts whole stacks of weights, and on GPU it would break the CUDA graph.
+        stacked=on_cpu and dtype == jnp.float32,
+        frequencies=inverse_frequencies(spec.rope),
+        activation_dtype=jnp.dtype(jnp.float32) if on_cpu else dtype,
+        attention=ATTENTION[config.attention_backend],
+    )
+
+
+def _load(
+    model: StepModel,
+    files: ModelFiles,
+    spec: ModelSpec,
+    dtype: jnp.dtype,
+    device: jax.Device,
+    on_progress: ProgressCallback,
+) -> Params:
+    """All leaves in the order that `step.Params` names."""
+    family = model_class(spec.architecture)
+    shapes = [{name: leaf.shape for name, leaf in part.leaves.items()} for part in (model.ends, model.layer)]
+    recipes = decoder_recipes(*shapes, num_layers=model.num_layers, fused=family.FUSED, stacked=model.stacked)
+
+    def place(_: str, array: npt.NDArray[np.generic]) -> jax.Array:
+        return jax.device_put(array, device)
+
+    loaded: Mapping[str, jax.Array] = load_params(
+        open_source(files), recipes, np.dtype(dtype), place=place, on_progress=on_progress
+    )
+    return tuple(loaded[name] for name in recipes)
+
+
+def _limits(config: EngineConfig, *, on_cpu: bool) -> tuple[StepLimits, int]:
+    """Bounds of a step, and how many requests run at once."""
+    max_slots = config.max_running_requests or (32 if on_cpu else 256)
+    chunk = config.chunked_prefill_size or (256 if on_cpu else 2048)
+    # A step must hold one token of every running request, or decoding would take turns.
+    max_tokens = max(min(chunk, config.max_prefill_tokens), max_slots)
+    return StepLimits(max_tokens, min(chunk, max_tokens)), max_slots
+
+
+def _free_bytes(device: jax.Device) -> int:
+    """Memory that the pool may draw on: what the device has left, or the machine's available RAM."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats["bytes_in_use"])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

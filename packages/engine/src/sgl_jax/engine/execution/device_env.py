@@ -1,0 +1,45 @@
+"""Process settings that must be in place before jax is imported. No jax here.
+
+Call `apply` first thing in a process of one's own (server worker, command line); a library user's
+environment is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from sgl_jax.engine.config.engine_config import EngineConfig
+
+# Without it XLA:CPU materialises float32 copies of bfloat16 weights for one-row products (98 ms instead of 8).
+_CPU_FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+
+
+def cache_folder(environ: MutableMapping[str, str]) -> Path:
+    """Where compiled steps are kept: `SGL_JAX_CACHE_DIR`, else the user's cache folder."""
+    if "SGL_JAX_CACHE_DIR" in environ:
+        return Path(environ["SGL_JAX_CACHE_DIR"])
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sgl-jax"
+
+
+def apply(config: EngineConfig, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Sets what jax reads at import, never overriding what the user has set.
+
+    The persistent compile cache is on by default (`JAX_COMPILATION_CACHE_DIR` moves it; an empty
+    value turns it off).
+    """
+    if config.device == "fake":
+        return
+    if "JAX_COMPILATION_CACHE_DIR" not in environ:
+        environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder(environ) / "xla")
+    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    if config.device == "cpu":
+        environ.setdefault("JAX_PLATFORMS", "cpu")
+    flags = environ.get("XLA_FLAGS", "")
+    if "xla_cpu_enable_concurrency_optimized_scheduler" not in flags:
+        environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}".strip()
+    if config.mem_fraction_static is not None:
+        environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(config.mem_fraction_static))

@@ -1,0 +1,200 @@
+"""The step: packed plan in, drawn tokens out, everything between on the device.
+
+`step(params, kv, state, packed) -> kv, state, drawn`, one jitted function a bucket. KV pool and
+state are donated and updated in place; last tokens and block tables live on the device, so that a
+step can be dispatched before the previous one's tokens were read.
+
+The layer loop exists in two forms over the same pure block. *Unrolled* gives the compiler one flat
+graph (on GPU: one CUDA graph). *Stacked* scans over weights with a leading layer axis and one pool
+for all layers (on CPU: a third of the compile time at equal speed in float32). The pool is a scan
+carry, never xs/ys: those would be copied.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sgl_jax.engine.attention import kv_write
+from sgl_jax.engine.attention.api import AttentionBackend, RaggedRows
+from sgl_jax.engine.execution.batch import ROW_FLOATS, Layout
+from sgl_jax.engine.layers.rotary import Frequencies, rotation
+from sgl_jax.engine.models.base import KV, LayerContext, Template
+from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
+from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs
+from sgl_jax.engine.sampling.sampler import SamplingInputs, sample
+
+
+class DeviceState(NamedTuple):
+    """What the device remembers of each slot.
+
+    Attributes:
+        last_tokens: int32[slots], the last drawn token.
+        block_table: int32[slots, pages a slot].
+    """
+
+    last_tokens: jax.Array
+    block_table: jax.Array
+
+
+class Drawn(NamedTuple):
+    """A step's result, still on the device: int32[R] and log-probabilities (zeros unless asked for)."""
+
+    token_ids: jax.Array
+    logprobs: Logprobs
+
+
+class StepModel(NamedTuple):
+    """Static description of the model that a step runs.
+
+    Attributes:
+        ends, layer: modules without arrays.
+        num_layers: blocks between the ends.
+        stacked: whether layer leaves (and the pool) carry all layers on their first axis.
+        frequencies: rotary inverse frequencies, float32[rotary_dim / 2].
+        activation_dtype: type of the residual stream.
+        attention: the backend.
+    """
+
+    ends: Template[Decoder]
+    layer: Template[DecoderLayer]
+    num_layers: int
+    stacked: bool
+    frequencies: Frequencies
+    activation_dtype: jnp.dtype
+    attention: AttentionBackend
+
+
+Params = tuple[jax.Array, ...]
+"""Leaves of the ends, then of the layers: once when stacked, else layer after layer."""
+Pools = tuple[KV, ...]
+"""One pool a layer, or a single one for all when stacked."""
+ContextOf = Callable[[jax.Array | int], LayerContext]
+"""The context of the layer whose pages begin at this offset of its pool."""
+StepFunction = Callable[[Params, Pools, DeviceState, jax.Array], tuple[Pools, DeviceState, Drawn]]
+
+
+def make_step(model: StepModel, layout: Layout) -> StepFunction:
+    """The pure step function of one bucket, ready for `jax.jit` with arguments 1 and 2 donated."""
+    return functools.partial(_step, model, layout)
+
+
+def _step(
+    model: StepModel, layout: Layout, params: Params, kv: Pools, state: DeviceState, packed: jax.Array
+) -> tuple[Pools, DeviceState, Drawn]:
+    field = {name: packed[where] for name, where in layout.fields.items()}
+    field |= {name: lax.bitcast_convert_type(field[name], jnp.float32) for name in ROW_FLOATS}
+    slot = field["slot"]
+    num_slots = state.last_tokens.shape[0]
+    block_table = write_pages(state.block_table, field["delta_slot"], field["delta_column"], field["delta_page"])
+
+    row_len = field["row_len"]
+    kv_len = field["start"] + row_len
+    rows = RaggedRows(field["row_start"], row_len, kv_len, jnp.take(block_table, slot, axis=0, mode="clip"))
+    positions = _positions(field)
+    page_size = kv[0][0].shape[1]
+    pages = jnp.take(rows.block_table, field["token_row"], axis=0, mode="clip")
+    page = jnp.take_along_axis(pages, (positions // page_size)[:, None], axis=1, mode="clip")[:, 0]
+    live = field["token_row"] < layout.bucket.num_rows
+
+    num_tokens = layout.bucket.num_tokens
+    fed_back = jnp.where(field["feedback"] > 0, field["row_start"], num_tokens)
+    last_tokens = jnp.take(state.last_tokens, slot, mode="clip")
+    token_ids = field["token_ids"].at[fed_back].set(last_tokens, mode="drop")
+
+    ends = model.ends.bind(params[: len(model.ends.leaves)])
+    hidden = ends.embed(token_ids).astype(model.activation_dtype)
+    attend = functools.partial(_attend, model.attention, rows, layout.bucket.single, page, positions % page_size, live)
+    rope = rotation(positions, model.frequencies)
+
+    def context(page_offset: jax.Array | int) -> LayerContext:
+        return LayerContext(positions, rope, functools.partial(attend, page_offset=page_offset))
+
+    fold = _fold_stacked if model.stacked else _fold_unrolled
+    hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)
+
+    logits = ends.logits(hidden[jnp.maximum(field["row_start"] + row_len - 1, 0)])
+    sampling = SamplingInputs(
+        temperature=field["temperature"],
+        top_k=field["top_k"],
+        top_p=field["top_p"],
+        min_p=field["min_p"],
+        seed=lax.bitcast_convert_type(field["seed"], jnp.uint32),
+        position=kv_len,
+    )
+    drawn = sample(logits, sampling)
+    logprobs = gather_logprobs(logits, drawn, (field["logprobs"] > 0).any())
+    target = jnp.where(field["sample"] > 0, slot, num_slots)
+    state = DeviceState(state.last_tokens.at[target].set(drawn, mode="drop"), block_table)
+    return kv, state, Drawn(drawn, logprobs)
+
+
+def write_pages(block_table: jax.Array, slot: jax.Array, index: jax.Array, page: jax.Array) -> jax.Array:
+    """`block_table[slot, index] = page` for int32[N] each; slots outside the table are dropped."""
+    return block_table.at[slot, index].set(page, mode="drop")
+
+
+def _positions(field: dict[str, jax.Array]) -> jax.Array:
+    """int32[T]: where each token stands in its sequence (arbitrary but valid for padding)."""
+    row = field["token_row"]
+    start = jnp.take(field["start"], row, mode="clip")
+    row_start = jnp.take(field["row_start"], row, mode="clip")
+    return jnp.maximum(start + jnp.arange(row.shape[0], dtype=jnp.int32) - row_start, 0)
+
+
+def _attend(
+    attention: AttentionBackend,
+    rows: RaggedRows,
+    single: bool,
+    page: jax.Array,
+    offset: jax.Array,
+    live: jax.Array,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    kv: KV,
+    *,
+    scale: float,
+    page_offset: jax.Array | int,
+) -> tuple[jax.Array, KV]:
+    """Writes the new keys and values, then attends over all of them."""
+    num_pages, page_size = kv[0].shape[:2]
+    # Padding goes past the end of the pool, each token elsewhere: indices stay distinct and are dropped.
+    nowhere = num_pages * page_size + jnp.arange(live.shape[0], dtype=jnp.int32)
+    slots = jnp.where(live, (page + page_offset) * page_size + offset, nowhere)
+    key_pages, value_pages = kv_write.write(kv[0], key, slots), kv_write.write(kv[1], value, slots)
+    out = attention(query, key_pages, value_pages, rows, scale=scale, page_offset=page_offset, single_token_rows=single)
+    return out, (key_pages, value_pages)
+
+
+def _fold_unrolled(
+    model: StepModel, leaves: Params, kv: Pools, hidden: jax.Array, context: ContextOf
+) -> tuple[jax.Array, Pools]:
+    width = len(model.layer.leaves)
+    pools = []
+    for index in range(model.num_layers):
+        layer = model.layer.bind(leaves[index * width : (index + 1) * width])
+        hidden, pool = layer(hidden, kv[index], context(0))
+        pools.append(pool)
+    return hidden, tuple(pools)
+
+
+def _fold_stacked(
+    model: StepModel, leaves: Params, kv: Pools, hidden: jax.Array, context: ContextOf
+) -> tuple[jax.Array, Pools]:
+    (stacked,) = kv
+    pages_per_layer = stacked[0].shape[0] // model.num_layers
+
+    def block(carry: tuple[jax.Array, KV], layer: tuple[jax.Array, Params]) -> tuple[tuple[jax.Array, KV], None]:
+        hidden, pool = carry
+        index, layer_leaves = layer
+        return model.layer.bind(layer_leaves)(hidden, pool, context(index * pages_per_layer)), None
+
+    indices = jnp.arange(model.num_layers, dtype=jnp.int32)
+    (hidden, stacked), _ = lax.scan(block, (hidden, stacked), (indices, leaves))
+    return hidden, (stacked,)

@@ -1,0 +1,1 @@
+"""The small parts that every decoder is made of, as NNX modules."""

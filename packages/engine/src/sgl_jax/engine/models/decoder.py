@@ -1,0 +1,90 @@
+"""The pre-norm decoder that most families share. A family file states only its differences.
+
+Attribute names are those of Hugging Face checkpoints, so that a parameter's path is its tensor's
+name; `FUSED` lists the parameters that are several tensors laid end to end.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.layers.embedding import Embedding
+from sgl_jax.engine.layers.linear import Linear
+from sgl_jax.engine.layers.mlp import GatedMLP
+from sgl_jax.engine.layers.norm import RMSNorm
+from sgl_jax.engine.layers.rotary import rotate
+from sgl_jax.engine.models.base import KV, LayerContext
+
+
+class Attention(nnx.Module):
+    """Grouped-query self-attention with rotary positions; q, k and v as one product."""
+
+    def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
+        self.heads = (spec.num_heads, spec.num_kv_heads, spec.head_dim)
+        q_size, kv_size = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
+        self.qkv_proj = Linear(spec.hidden_size, q_size + 2 * kv_size, dtype=dtype, bias=spec.attention_bias)
+        self.o_proj = Linear(q_size, spec.hidden_size, dtype=dtype, bias=spec.attention_bias)
+        self.scale = spec.head_dim**-0.5
+
+    def __call__(self, x: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
+        """float[T, hidden] -> float[T, hidden] and the updated pages."""
+        num_heads, num_kv_heads, d = self.heads
+        tokens = x.shape[0]
+        qkv = self.qkv_proj(x).reshape(tokens, num_heads + 2 * num_kv_heads, d)
+        query, key, value = jnp.split(qkv, [num_heads, num_heads + num_kv_heads], axis=1)
+        query, key = rotate(query, context.rope), rotate(key, context.rope)
+        out, kv = context.attend(query, key, value, kv, scale=self.scale)
+        return self.o_proj(out.reshape(tokens, num_heads * d).astype(x.dtype)), kv
+
+
+class DecoderLayer(nnx.Module):
+    """One block: hidden + attention(norm(hidden)), then + mlp(norm(·))."""
+
+    def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
+        self.input_layernorm = RMSNorm(spec.hidden_size, eps=spec.rms_norm_eps, dtype=dtype)
+        self.self_attn = Attention(spec, dtype=dtype)
+        self.post_attention_layernorm = RMSNorm(spec.hidden_size, eps=spec.rms_norm_eps, dtype=dtype)
+        self.mlp = GatedMLP(spec, dtype=dtype)
+
+    def __call__(self, hidden: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
+        """float[T, hidden] -> float[T, hidden] and the updated pages."""
+        attended, kv = self.self_attn(self.input_layernorm(hidden), kv, context)
+        hidden = hidden + attended
+        return hidden + self.mlp(self.post_attention_layernorm(hidden)), kv
+
+
+class Decoder(nnx.Module):
+    """The ends of the stack: embedding, final norm, output head.
+
+    Attributes:
+        Layer: the block between the ends.
+        FUSED: parameter of ours -> the checkpoint's tensors, concatenated on the output axis.
+    """
+
+    Layer: ClassVar[type[DecoderLayer]] = DecoderLayer
+    FUSED: ClassVar[dict[str, tuple[str, ...]]] = {
+        "self_attn.qkv_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "mlp.gate_up_proj": ("mlp.gate_proj", "mlp.up_proj"),
+    }
+
+    def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
+        self.embed_tokens = Embedding(spec.vocab_size, spec.hidden_size, dtype=dtype)
+        self.norm = RMSNorm(spec.hidden_size, eps=spec.rms_norm_eps, dtype=dtype)
+        untied = not spec.tie_word_embeddings
+        self.lm_head = Linear(spec.hidden_size, spec.vocab_size, dtype=dtype) if untied else None
+
+    def embed(self, token_ids: jax.Array) -> jax.Array:
+        """int32[T] -> dtype[T, hidden]."""
+        return self.embed_tokens(token_ids)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """float[R, hidden] -> float32[R, vocab]."""
+        hidden = self.norm(hidden)
+        if self.lm_head is None:
+            return self.embed_tokens.attend(hidden)
+        return self.lm_head(hidden.astype(jnp.float32))

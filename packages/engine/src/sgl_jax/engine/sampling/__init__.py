@@ -1,0 +1,1 @@
+"""Draws tokens from logits, on the device and without sorting the vocabulary."""

@@ -1,0 +1,1 @@
+"""Decides what each step computes. Integers in, integers out: no arrays, no jax."""

@@ -1,0 +1,151 @@
+"""Fills the model's parameters from a checkpoint, one at a time and piece by piece.
+
+A parameter is often several checkpoint tensors: q, k and v laid end to end, or one tensor of every
+layer stacked on a new leading axis. Each piece is read, cast and put in place before the next one is
+read, so that the host holds one parameter and one tensor at most besides what is already placed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sgl_jax.engine.errors import ModelLoadError
+from sgl_jax.engine.plan import ProgressCallback
+from sgl_jax.engine.weights.source import HostArray, TensorSource
+
+DeviceArray = TypeVar("DeviceArray")
+
+IGNORABLE = (
+    r".*\.rotary_emb\.inv_freq",  # a buffer that old exporters saved
+    r".*\.self_attn\.(masked_)?bias",  # the causal mask, likewise
+    r"lm_head\.weight",  # a copy of the embedding, where the two are tied (else a recipe asks for it)
+    r"rope_freqs\.weight",  # GGUF: already read as rope scaling
+)
+"""Tensors that a checkpoint may hold although the model asks for none of them."""
+
+MAX_LISTED = 10
+ALIGNMENT = 64
+"""What JAX wants of a host buffer that it takes over on the CPU without copying it."""
+
+
+class ParamRecipe(NamedTuple):
+    """How one parameter is made from checkpoint tensors.
+
+    Attributes:
+        sources: outer: one entry, or one a layer when `stacked`; inner: concatenated on axis 0.
+        shape: of the parameter, with the leading layer axis when `stacked`.
+        stacked: whether the outer entries are stacked on a new leading axis.
+    """
+
+    sources: tuple[tuple[str, ...], ...]
+    shape: tuple[int, ...]
+    stacked: bool = False
+
+
+def load_params(
+    source: TensorSource,
+    recipes: Mapping[str, ParamRecipe],
+    dtype: npt.DTypeLike,
+    *,
+    place: Callable[[str, HostArray], DeviceArray],
+    on_progress: ProgressCallback | None = None,
+) -> dict[str, DeviceArray]:
+    """Reads all parameters.
+
+    Args:
+        source: the checkpoint.
+        recipes: parameter name -> where it comes from.
+        dtype: of all parameters (`ml_dtypes.bfloat16` for bfloat16).
+        place: brings a host array to the device. The array is its own to keep: it is never written again.
+        on_progress: hears the number of tensors read, after each parameter.
+
+    Returns:
+        Parameter name -> what `place` returned, in the order of `recipes`.
+
+    Raises:
+        ModelLoadError: before anything is read, listing every missing, misshapen and surplus tensor.
+    """
+    check_tensors(source, recipes)
+    total = sum(len(names) for recipe in recipes.values() for names in recipe.sources)
+    done = 0
+    placed: dict[str, DeviceArray] = {}
+    for name, recipe in recipes.items():
+        placed[name] = place(name, _assemble(source, recipe, np.dtype(dtype)))
+        done += sum(len(names) for names in recipe.sources)
+        if on_progress is not None:
+            on_progress(done, total)
+    return placed
+
+
+def check_tensors(source: TensorSource, recipes: Mapping[str, ParamRecipe]) -> None:
+    """Compares names and shapes without reading a tensor.
+
+    Raises:
+        ModelLoadError: listing every missing, misshapen and surplus tensor.
+    """
+    present = source.names()
+    wanted = {name for recipe in recipes.values() for names in recipe.sources for name in names}
+    misshapen = [
+        problem
+        for recipe in recipes.values()
+        for names in recipe.sources
+        if present.issuperset(names) and (problem := _shape_problem(source, names, _slice_shape(recipe)))
+    ]
+    surplus = [name for name in present - wanted if not any(re.fullmatch(pattern, name) for pattern in IGNORABLE)]
+    complaints = [
+        _complaint("missing", sorted(wanted - present)),
+        _complaint("of the wrong shape", misshapen),
+        _complaint("not part of this architecture", sorted(surplus)),
+    ]
+    if any(complaints):
+        raise ModelLoadError("The weights do not fit config.json." + "".join(complaints))
+
+
+def _slice_shape(recipe: ParamRecipe) -> tuple[int, ...]:
+    """The shape of one outer entry."""
+    if not recipe.stacked:
+        assert len(recipe.sources) == 1, recipe
+        return recipe.shape
+    assert len(recipe.sources) == recipe.shape[0], recipe
+    return recipe.shape[1:]
+
+
+def _shape_problem(source: TensorSource, names: Sequence[str], expected: tuple[int, ...]) -> str | None:
+    shapes = [source.shape(name) for name in names]
+    if all(len(shape) == len(expected) and shape[1:] == expected[1:] for shape in shapes) and (
+        sum(shape[0] for shape in shapes) == expected[0]
+    ):
+        return None
+    got = " + ".join(str(list(shape)) for shape in shapes)
+    return f"{' + '.join(names)}: got {got}, expected {list(expected)}{' in all' if len(names) > 1 else ''}"
+
+
+def _complaint(what: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    shown = [*lines[:MAX_LISTED], *([f"… and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else [])]
+    return f"\n{len(lines)} {what}:" + "".join(f"\n- {line}" for line in shown)
+
+
+def _assemble(source: TensorSource, recipe: ParamRecipe, dtype: np.dtype[Any]) -> HostArray:
+    whole = _aligned_empty(recipe.shape, dtype)
+    for index, names in enumerate(recipe.sources):
+        target = whole[index] if recipe.stacked else whole
+        row = 0
+        for name in names:
+            piece = source.read(name)
+            np.copyto(target[row : row + len(piece)], piece, casting="unsafe")
+            row += len(piece)
+    return whole
+
+
+def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(num_bytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + num_bytes].view(dtype).reshape(shape)
