@@ -36,6 +36,10 @@ class WaitingQueue:
         """Removes and returns what `peek` shows."""
         return self._requests.popitem(last=False)[1]
 
-    def remove(self, request_id: str) -> Request | None:
-        """Removes a request wherever it stands; None when it is not here."""
-        return self._requests.pop(request_id, None)
+    def get(self, request_id: str) -> Request | None:
+        """The waiting request of that id, if there is one."""
+        return self._requests.get(request_id)
+
+    def remove(self, request_id: str) -> None:
+        """Removes a request wherever it stands; nothing happens when it is not here."""
+        self._requests.pop(request_id, None)

@@ -60,7 +60,7 @@ class Scheduler:
     def abort(self, request_ids: Iterable[str]) -> None:
         """Drops requests and frees what they hold; unknown ids are ignored."""
         for request_id in request_ids:
-            request = self.waiting.remove(request_id) or self.running.get(request_id)
+            request = self.waiting.get(request_id) or self.running.get(request_id)
             if request is not None:
                 self._end(request, Finish(reason="abort"))
 
@@ -191,6 +191,7 @@ class Scheduler:
     def _end(self, request: Request, finish: Finish) -> None:
         request.finish = finish
         self._release(request)
+        self.waiting.remove(request.request_id)  # a preempted request can end there, by its pending token
 
     def _release(self, request: Request) -> None:
         self.running.pop(request.request_id, None)
