@@ -60,6 +60,17 @@ def test_every_truncation_of_the_header_is_noticed(sample: Path, tmp_path: Path)
             read_gguf_directory(cut)
 
 
+@pytest.mark.parametrize("length", [2**62, 2**63, 2**64 - 1])
+def test_an_absurd_string_length(sample: Path, tmp_path: Path, length: int) -> None:
+    whole = bytearray(sample.read_bytes())
+    at = whole.index("Ġthe".encode()) - 8
+    whole[at : at + 8] = length.to_bytes(8, "little")
+    path = tmp_path / "absurd.gguf"
+    path.write_bytes(whole)
+    with pytest.raises(ModelLoadError, match=r"absurd\.gguf is incomplete or damaged"):
+        read_gguf_directory(path)
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "picture.gguf"
     path.write_bytes(b"\x89PNG" + bytes(100))

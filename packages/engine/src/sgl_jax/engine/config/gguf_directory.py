@@ -45,7 +45,7 @@ def read_gguf_directory(path: Path) -> dict[str, GgufTensor]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             return _Cursor(mapped).tensors()
-    except (struct.error, UnicodeDecodeError, _DamagedError) as error:
+    except (struct.error, OverflowError, UnicodeDecodeError, _DamagedError) as error:
         reason = error if isinstance(error, _DamagedError) else "it ends inside the list of tensors"
         raise ModelLoadError(f"{path} is incomplete or damaged: {reason}. Download the file again.") from None
     except (OSError, ValueError) as error:  # ValueError: mmap refuses an empty file
@@ -57,7 +57,7 @@ class _DamagedError(Exception):
 
 
 class _Cursor:
-    """Walks over the mapped file; `struct.error` means that it ended early."""
+    """Walks over the mapped file; `struct.error` means that it ended early, OverflowError that a length is absurd."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data

@@ -34,9 +34,7 @@ class BucketLadder:
 
     def __init__(self, max_tokens: int, max_rows: int) -> None:
         self._rows = _rungs(1, max_rows, 2)
-        tokens = _rungs(min(16, max_tokens), max_tokens, 2)
-        few = min(8, max_rows)
-        self._mixed = [(count, rows) for count in tokens for rows in sorted({min(few, count), min(max_rows, count)})]
+        self._mixed = [(tokens, min(max_rows, tokens)) for tokens in _rungs(min(16, max_tokens), max_tokens, 2)]
 
     @property
     def buckets(self) -> list[Bucket]:

@@ -1,4 +1,4 @@
-"""Exact argmax, top-k and weighted draws over a long axis, in two stages.
+"""Exact argmax and top-k over a long axis, in two stages.
 
 A vocabulary is cut into blocks; one cheap pass reduces each block, and only the few blocks that
 matter are looked at closely. On two CPU cores a plain argmax of float32[32, 151936] takes 12 ms and
@@ -44,33 +44,6 @@ def top_k(x: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     values, inner = lax.top_k(candidates, min(k, x.shape[1]))
     index = jnp.take_along_axis(block, inner // BLOCK, axis=1) * BLOCK + inner % BLOCK
     return values, index.astype(jnp.int32)
-
-
-def draw(weights: jax.Array, uniform: jax.Array) -> jax.Array:
-    """Draws one index a row with probability proportional to its weight.
-
-    Args:
-        weights: float32[R, V], not negative, at least one positive a row.
-        uniform: float32[R] in [0, 1).
-
-    Returns:
-        int32[R]; never an index of weight 0, whatever the rounding.
-    """
-    blocks = blocks_of(weights, 0.0)
-    sums = blocks.sum(-1)
-    target = uniform * sums.sum(-1)
-    block, before = _inverse_cdf(sums, target)
-    inner, _ = _inverse_cdf(_pick(blocks, block), target - before)
-    return (block * BLOCK + inner).astype(jnp.int32)
-
-
-def _inverse_cdf(weights: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First index whose cumulative weight exceeds the target (else the heaviest), and the weight before it."""
-    cumulative = jnp.cumsum(weights, axis=-1)
-    reached = (cumulative > target[:, None]) & (weights > 0)
-    index = jnp.where(reached.any(-1), reached.argmax(-1), weights.argmax(-1))
-    before = jnp.take_along_axis(cumulative - weights, index[:, None], axis=1)[:, 0]
-    return index, before
 
 
 def _pick(blocks: jax.Array, block: jax.Array) -> jax.Array:
