@@ -113,7 +113,7 @@ def _filter(scaled: jax.Array, best: jax.Array, inputs: SamplingInputs) -> _Filt
     found = (limited & (top_k <= width)) | (~limited & (inputs.top_p < 1) & (weight.sum(-1) >= wanted)) | whole
     unlimited = ~limited & (inputs.top_p >= 1)
     threshold = jnp.maximum(jnp.where(found, by_rank, -jnp.inf), by_min_p)
-    within = found | (by_min_p > best[:, -1])
+    within = found | (unlimited & (by_min_p > best[:, -1]))
     return _Filter(threshold, within, ~found & ~unlimited)
 
 

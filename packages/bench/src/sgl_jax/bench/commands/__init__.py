@@ -1,0 +1,1 @@
+"""One module a subcommand: its flags (`configure`) and what it does (`execute`)."""

@@ -1,0 +1,1 @@
+"""A fake OpenAI-compatible server whose timings are known, to test the tester."""

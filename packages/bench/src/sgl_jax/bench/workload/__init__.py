@@ -1,0 +1,1 @@
+"""Workloads: where the requests come from."""

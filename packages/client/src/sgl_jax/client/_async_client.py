@@ -1,0 +1,127 @@
+"""The async client: options, connections and resources put together; see `_client` for its sync twin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
+
+from sgl_jax.client._options import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, ClientOptions, OptionChanges, TimeoutOption
+
+if TYPE_CHECKING:
+    import httpx
+
+    from sgl_jax.client._async_stream import AsyncStream, PendingStream
+    from sgl_jax.client._requests import Call
+    from sgl_jax.client._transport import AsyncExecutor
+    from sgl_jax.client.resources.chat import AsyncChatStream, Chat
+    from sgl_jax.client.resources.completions import Completions
+    from sgl_jax.client.resources.generate import Generate
+    from sgl_jax.client.resources.health import HealthChecks
+    from sgl_jax.client.resources.models import Models
+    from sgl_jax.client.types.chat import ChatCompletion
+    from sgl_jax.client.types.completion import Completion
+    from sgl_jax.client.types.generate import GenerateResponse
+    from sgl_jax.client.types.server import Health, ModelCard, ModelList
+
+T = TypeVar("T")
+Awaited: TypeAlias = Coroutine[Any, Any, T]
+
+
+class AsyncSglJax:
+    """A connection to a server, for asyncio.
+
+        async with AsyncSglJax("http://127.0.0.1:30000") as client:
+            print((await client.chat("Hello!")).text)
+
+    Everything is as in `SglJax`, with `await`. Cancelling a task that waits for an answer closes its
+    connection, upon which the server frees the request's slot.
+
+    Args:
+        base_url, api_key, timeout, max_retries, default_headers: as for `SglJax`.
+        transport: replaces the network (`httpx.MockTransport`), or configures it (`httpx.AsyncHTTPTransport`).
+        http_client: your own httpx client (proxies, TLS); it stays yours to close.
+
+    Raises `ValueError` for a `base_url` that is no HTTP URL.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: TimeoutOption = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        default_headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        import httpx
+
+        from sgl_jax.client._transport import LIMITS, AsyncExecutor
+
+        options = ClientOptions.of(
+            base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
+        )
+        http = http_client or httpx.AsyncClient(transport=transport, limits=LIMITS)
+        self._set_up(options, AsyncExecutor(http, owned=http_client is None))
+
+    def _set_up(self, options: ClientOptions, executor: AsyncExecutor) -> None:
+        from sgl_jax.client.resources.chat import Chat
+        from sgl_jax.client.resources.completions import Completions
+        from sgl_jax.client.resources.generate import Generate
+        from sgl_jax.client.resources.health import HealthChecks
+        from sgl_jax.client.resources.models import Models
+
+        self._options = options
+        self._executor = executor
+        self.chat: Chat[Awaited[ChatCompletion], PendingStream[AsyncChatStream]] = Chat(self._run)
+        self.completions: Completions[Awaited[Completion], PendingStream[AsyncStream[Completion, Completion]]] = (
+            Completions(self._run)
+        )
+        self.generate: Generate[
+            Awaited[GenerateResponse],
+            Awaited[list[GenerateResponse]],
+            PendingStream[AsyncStream[GenerateResponse, GenerateResponse]],
+        ] = Generate(self._run)
+        self.models: Models[Awaited[ModelList], Awaited[ModelCard]] = Models(self._run)
+        self.health: HealthChecks[Awaited[Health]] = HealthChecks(self._run)
+
+    @property
+    def base_url(self) -> str:
+        """The server's URL, without `/v1`."""
+        return self._options.root
+
+    def with_options(self, **changes: Unpack[OptionChanges]) -> AsyncSglJax:
+        """This client with other options, over the same connections, which stay this client's to close."""
+        client = object.__new__(AsyncSglJax)
+        client._set_up(self._options.changed(changes), self._executor.shared())
+        return client
+
+    async def wait_until_ready(
+        self, timeout: float = 600.0, *, on_progress: Callable[[str], object] | None = None
+    ) -> None:
+        """Waits until the server takes requests; as `SglJax.wait_until_ready`."""
+        from sgl_jax.client._ready import until_ready
+
+        steps = until_ready(self._options, timeout=timeout, on_progress=on_progress, clock=time.monotonic)
+        await self._executor.drive(steps)
+
+    async def close(self) -> None:
+        """Closes the connections, unless they belong to another client. Open streams end."""
+        await self._executor.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncSglJax({self._options.root!r})"
+
+    def _run(self, call: Call) -> Any:
+        return self._executor.run(call, self._options)

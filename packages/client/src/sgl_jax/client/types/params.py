@@ -1,0 +1,118 @@
+"""Keyword arguments of the calls. Leaving one out, or giving None, means the server's default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    import httpx
+
+    from sgl_jax.client.types.chat import ChatMessage
+
+MessageParam: TypeAlias = "Mapping[str, Any] | ChatMessage"
+"""One message: `{"role": "user", "content": "Hello!"}`, or one that the server answered."""
+
+Messages: TypeAlias = "str | Sequence[MessageParam]"
+"""A conversation; a string is one user message."""
+
+Prompt: TypeAlias = str | list[str] | list[int] | list[list[int]]
+"""Text or token ids; a list of either is a batch."""
+
+Timeout: TypeAlias = "float | httpx.Timeout | None"
+"""Seconds for connecting and for each wait for bytes (`httpx.Timeout` tells them apart); None waits for ever."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """How to send, for every call."""
+
+    timeout: Timeout
+    """Overrides the client's timeout."""
+    extra_headers: Mapping[str, str]
+    """Sent with this request, over the client's own headers."""
+    extra_body: Mapping[str, Any]
+    """Fields that the client does not know by name; they win over those that it does."""
+
+
+class StreamOptions(TypedDict, total=False):
+    """What a stream carries beside text."""
+
+    include_usage: bool
+    """Send token counts at the end."""
+
+
+class _OpenAIParams(RequestOptions, total=False):
+    """What chat and completions share."""
+
+    model: str | None
+    """Left out: the model that the server serves."""
+    max_tokens: int | None
+    temperature: float | None
+    """0 is exactly greedy."""
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    seed: int | None
+    """Makes sampling reproducible, whatever else is in the batch."""
+    stop: str | Sequence[str] | None
+    stop_token_ids: Sequence[int] | None
+    ignore_eos: bool | None
+    skip_special_tokens: bool | None
+    n: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    stream_options: StreamOptions | None
+    user: str | None
+
+
+class ChatParams(_OpenAIParams, total=False):
+    """Keyword arguments of `client.chat(...)` and `client.chat.completions.create(...)`."""
+
+    max_completion_tokens: int | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    response_format: Mapping[str, Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+
+
+class CompletionParams(_OpenAIParams, total=False):
+    """Keyword arguments of `client.completions.create(...)`."""
+
+    echo: bool | None
+    logprobs: int | None
+    best_of: int | None
+    suffix: str | None
+
+
+class SamplingParams(TypedDict, total=False):
+    """SGLang's names for how to sample, as `client.generate(..., sampling_params=...)` takes them."""
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    seed: int
+    stop: str | Sequence[str]
+    stop_token_ids: Sequence[int]
+    ignore_eos: bool
+    skip_special_tokens: bool
+    no_stop_trim: bool
+    n: int
+    presence_penalty: float
+    frequency_penalty: float
+
+
+class GenerateParams(RequestOptions, total=False):
+    """Keyword arguments of `client.generate(...)`."""
+
+    sampling_params: SamplingParams | Sequence[SamplingParams] | None
+    """One for all prompts, or one each."""
+    rid: str | Sequence[str] | None
+    """The request's own id, for abort and for the log."""
+    return_logprob: bool | None
+    logprob_start_len: int | None
+    top_logprobs_num: int | None
+    return_text_in_logprobs: bool | None

@@ -1,0 +1,64 @@
+"""What every route needs, handed over explicitly: there is no global state in the web process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sgl_jax.engine.messages import EngineClient, EngineInfo, Phase
+from sgl_jax.engine.text.chat_template import ChatTemplate
+from sgl_jax.engine.text.tokenizer import Tokenizer
+from sgl_jax.server.body import UnknownFields
+from sgl_jax.server.errors import ApiError, unavailable
+from sgl_jax.server.limits import Limits
+from sgl_jax.server.live import LiveRequests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerContext:
+    """One server's parts.
+
+    Attributes:
+        engine: where requests go.
+        tokenizer: text <-> ids.
+        chat_template: messages -> text; None when the model has none.
+        served_model_name: the model's name in the API.
+        phase: how far the engine has come; asked on every request, so it must be cheap.
+        limits: what one client may cost.
+        created: Unix time of start-up, the model's `created` in `/v1/models`.
+        live: requests in flight by public id.
+        unknown_fields: request fields that were already warned about.
+    """
+
+    engine: EngineClient
+    tokenizer: Tokenizer
+    served_model_name: str
+    phase: Callable[[], Phase]
+    chat_template: ChatTemplate | None = None
+    limits: Limits = field(default_factory=Limits)
+    created: int = field(default_factory=lambda: int(time.time()))
+    live: LiveRequests = field(default_factory=LiveRequests)
+    unknown_fields: UnknownFields = field(default_factory=UnknownFields)
+
+    def ready_info(self) -> EngineInfo:
+        """Facts of the ready engine.
+
+        Raises:
+            ApiError: 503 while the engine starts.
+            EngineDeadError: it died.
+        """
+        phase = self.phase()
+        if phase.name != "ready":
+            raise unavailable(f"The model is not ready yet ({phase}); try again soon, or watch GET /health.")
+        return self.engine.info()
+
+    def check_model(self, name: str | None) -> None:
+        """Accepts the served name, `default`, or none at all.
+
+        Raises:
+            ApiError: 404 for any other model.
+        """
+        if name not in (None, "", "default", self.served_model_name):
+            message = f"The model {name!r} does not exist; this server serves {self.served_model_name!r}."
+            raise ApiError(404, message, param="model", code="model_not_found")

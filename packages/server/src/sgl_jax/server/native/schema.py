@@ -1,0 +1,129 @@
+"""`POST /generate`: SGLang's native request and answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from sgl_jax.server.bounds import (
+    NonNegative,
+    Penalty,
+    Probability,
+    Siblings,
+    StopStrings,
+    Temperature,
+    TopK,
+    TopLogprobs,
+)
+
+DEFAULT_MAX_NEW_TOKENS = 128
+
+
+class NativeSamplingParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How to sample, under SGLang's names. An unknown name is an error."""
+
+    max_new_tokens: Annotated[
+        NonNegative | UnsetType | None, Meta(description="128 if left out; null goes on up to the context window.")
+    ] = UNSET
+    temperature: Annotated[Temperature, Meta(description="0 takes the likeliest token always.")] = 1.0
+    top_p: Probability = 1.0
+    top_k: TopK = -1
+    min_p: Probability = 0.0
+    stop: StopStrings | None = None
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool = False
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: Annotated[bool, Meta(description="Tolerated, without effect.")] = True
+    no_stop_trim: bool = False
+    n: Siblings = 1
+    seed: Annotated[int | None, Meta(description="Makes sampling reproducible.")] = None
+    sampling_seed: Annotated[int | None, Meta(description="SGLang's name for `seed`.")] = None
+    presence_penalty: Annotated[Penalty | None, Meta(description="Not supported yet, except 0.")] = None
+    frequency_penalty: Annotated[Penalty | None, Meta(description="Not supported yet, except 0.")] = None
+    repetition_penalty: Annotated[float | None, Meta(description="Not supported yet, except 1.")] = None
+    min_new_tokens: Annotated[NonNegative | None, Meta(description="Not supported yet, except 0.")] = None
+    logit_bias: Annotated[dict[str, float] | None, Meta(description="Not supported yet, except empty.")] = None
+    json_schema: Annotated[Any, Meta(description="Not supported yet.")] = None
+    regex: Annotated[str | None, Meta(description="Not supported yet.")] = None
+    ebnf: Annotated[str | None, Meta(description="Not supported yet.")] = None
+    structural_tag: Annotated[Any, Meta(description="Not supported yet.")] = None
+    custom_params: Annotated[dict[str, Any] | None, Meta(description="Not supported yet, except empty.")] = None
+
+
+class NativeRequest(msgspec.Struct, kw_only=True):
+    """Body of `POST /generate`: one prompt, or a batch of them."""
+
+    text: Annotated[str | list[str] | None, Meta(description="Prompt text, or a list of them.")] = None
+    input_ids: Annotated[
+        list[int | list[int]] | None, Meta(description="Prompt token ids, or a list of such lists.")
+    ] = None
+    sampling_params: Annotated[
+        NativeSamplingParams | list[NativeSamplingParams] | None, Meta(description="For all prompts, or one each.")
+    ] = None
+    stream: bool | None = None
+    incremental: Annotated[bool | None, Meta(description="Stream deltas; else text and ids grow with each event.")] = (
+        None
+    )
+    rid: Annotated[str | list[str] | None, Meta(description="Your own id, or one a prompt.")] = None
+    return_logprob: bool | None = None
+    top_logprobs_num: TopLogprobs | None = None
+    return_text_in_logprobs: bool | None = None
+    logprob_start_len: Annotated[int | None, Meta(description="Not supported yet, except -1.")] = None
+    token_ids_logprob: Annotated[list[int] | None, Meta(description="Not supported yet.")] = None
+    lora_path: Annotated[str | list[str | None] | None, Meta(description="Not supported yet.")] = None
+    priority: Annotated[int | None, Meta(description="Not supported yet, except 0.")] = None
+    cache_salt: Annotated[str | None, Meta(description="Not supported yet.")] = None
+    model: str | None = None
+
+
+LogprobEntry = tuple[float, int, str | None]
+"""Log-probability, token id, and the token's text if it was asked for."""
+
+
+class NativeFinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why the text ended: `stop` (what matched), `length` (the bound) or `abort` (a message)."""
+
+    type: str
+    matched: int | str | None = None
+    length: int | None = None
+    message: str | None = None
+
+
+class MetaInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about one answer. The log-probability lists are there when they were asked for."""
+
+    id: str
+    finish_reason: NativeFinishReason | None
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    e2e_latency: Annotated[float, Meta(description="Seconds from the request's arrival.")]
+    weight_version: str = "default"
+    input_token_logprobs: list[LogprobEntry] | UnsetType = UNSET
+    output_token_logprobs: list[LogprobEntry] | UnsetType = UNSET
+    input_top_logprobs: list[list[LogprobEntry]] | UnsetType = UNSET
+    output_top_logprobs: list[list[LogprobEntry]] | UnsetType = UNSET
+
+
+class NativeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer for one prompt; a batch gets a list of them. In a stream, `index` tells them apart."""
+
+    text: str
+    output_ids: list[int]
+    meta_info: MetaInfo
+    index: int | UnsetType = UNSET
+
+
+class AbortBody(msgspec.Struct, kw_only=True):
+    """Body of `POST /abort_request`."""
+
+    rid: Annotated[str | None, Meta(description="The request's `rid`, or the `id` of its answer.")] = None
+    abort_all: bool | None = None
+
+
+class Aborted(msgspec.Struct, frozen=True):
+    """How many sequences were running under that id."""
+
+    aborted: int

@@ -1,0 +1,46 @@
+"""Log-probabilities in the two shapes that OpenAI has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sgl_jax.engine.messages import TokenLogprobs
+from sgl_jax.server.openai.schema.chat import ChatLogprobs, TokenLogprob, TopLogprob
+from sgl_jax.server.openai.schema.completions import CompletionLogprobs
+from sgl_jax.server.token_text import ShowBytes, as_text, finite
+
+
+def chat_logprobs(token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs], show: ShowBytes) -> ChatLogprobs:
+    """One entry a token, each with its likeliest rivals."""
+    content = []
+    for token_id, entry in zip(token_ids, logprobs, strict=False):
+        spelled = show(token_id)
+        top = [_top(rival, logprob, show) for rival, logprob in entry.top]
+        content.append(TokenLogprob(as_text(spelled), finite(entry.logprob), list(spelled), top))
+    return ChatLogprobs(content)
+
+
+def completion_logprobs(
+    token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs], show: ShowBytes, offset: int
+) -> CompletionLogprobs:
+    """Columns.
+
+    Args:
+        offset: characters of the text before the first of these tokens.
+    """
+    tokens = [as_text(show(token_id)) for token_id in token_ids]
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token)
+    return CompletionLogprobs(
+        tokens=tokens,
+        token_logprobs=[finite(entry.logprob) for entry in logprobs],
+        top_logprobs=[{as_text(show(rival)): finite(logprob) for rival, logprob in entry.top} for entry in logprobs],
+        text_offset=offsets,
+    )
+
+
+def _top(token_id: int, logprob: float, show: ShowBytes) -> TopLogprob:
+    spelled = show(token_id)
+    return TopLogprob(as_text(spelled), finite(logprob), list(spelled))

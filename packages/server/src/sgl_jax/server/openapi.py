@@ -1,0 +1,80 @@
+"""OpenAPI from the msgspec structs, so that there is one definition of every body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from sgl_jax.server.errors import ErrorResponse
+
+_REF = "#/components/schemas/{name}"
+
+
+def describe(
+    *,
+    body: type[msgspec.Struct] | None = None,
+    example: Any = None,
+    answer: type[msgspec.Struct] | None = None,
+    streams: bool = False,
+    path_params: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments for a FastAPI route decorator that document what the route takes and gives.
+
+    Args:
+        body: the JSON body's struct.
+        example: a valid body.
+        answer: the JSON answer's struct; None for an answer without a fixed shape.
+        streams: whether the answer may be a stream of events instead.
+        path_params: name -> description.
+    """
+    content: dict[str, Any] = {"application/json": {"schema": _ref(answer) if answer else {}}}
+    if streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    extra: dict[str, Any] = {}
+    if body is not None:
+        extra["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(body), "example": example}},
+        }
+    if path_params:
+        extra["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": text}
+            for name, text in path_params.items()
+        ]
+    return {
+        "response_model": None,
+        "responses": {
+            200: {"description": "Success", "content": content},
+            "default": {
+                "description": "What went wrong, in the one error shape",
+                "content": {"application/json": {"schema": _ref(ErrorResponse)}},
+            },
+        },
+        "openapi_extra": extra,
+    }
+
+
+def install_openapi(app: FastAPI, structs: Iterable[type[msgspec.Struct]]) -> None:
+    """Makes `/openapi.json` complete.
+
+    Args:
+        structs: every body and answer that a route describes; they become component schemas.
+    """
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            _, components = msgspec.json.schema_components([*structs, ErrorResponse], ref_template=_REF)
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _ref(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": _REF.format(name=struct.__name__)}

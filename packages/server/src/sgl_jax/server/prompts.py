@@ -1,0 +1,137 @@
+"""Prompts on their way to the engine: text to ids, and the checks that need the model's facts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from sgl_jax.engine.errors import InvalidRequestError
+from sgl_jax.engine.messages import EngineInfo, GenerateRequest
+from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.text.tokenizer import Tokenizer
+from sgl_jax.server.errors import bad_request, from_exception
+from sgl_jax.server.generation import Prompt
+
+_INLINE_CHARACTERS = 8192
+"""Shorter texts are tokenized on the event loop: a thread would cost more than the work."""
+
+
+async def encode(
+    tokenizer: Tokenizer, texts: Sequence[str], *, add_special_tokens: bool, param: str, allow_empty: bool = False
+) -> list[Prompt]:
+    """Tokenizes texts; long ones off the event loop.
+
+    Args:
+        param: the request field that holds them, for errors.
+
+    Raises:
+        ApiError: 400 for an empty text or one with a null byte.
+    """
+    for text in texts:
+        check_text(text, param)
+    if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+        ids = tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+    else:
+        ids = await asyncio.to_thread(tokenizer.encode_batch, texts, add_special_tokens=add_special_tokens)
+    prompts = [Prompt(one, text) for one, text in zip(ids, texts, strict=True)]
+    if not all(ids) and not allow_empty:
+        raise bad_request(f"{param} is empty: at least one token is needed.", param)
+    return prompts
+
+
+def check_text(text: str, param: str) -> None:
+    """Refuses null bytes, which no prompt means and C code behind us might trip over."""
+    if "\0" in text:
+        raise bad_request(f"{param} holds a null byte (\\u0000); remove it.", param)
+
+
+def check_ids(ids: Sequence[int], vocab_size: int, param: str) -> None:
+    """Refuses an empty list and ids outside the vocabulary."""
+    if not ids:
+        raise bad_request(f"{param} is empty: at least one token is needed.", param)
+    if (bad := min(ids)) < 0 or (bad := max(ids)) >= vocab_size:
+        raise bad_request(f"{param} must hold token ids in [0, {vocab_size}), got {bad}.", param)
+
+
+def room_after(prompts: Sequence[Prompt], info: EngineInfo, param: str) -> int:
+    """How many tokens may follow the longest of the prompts; at least 1.
+
+    Raises:
+        ApiError: 400 (`context_length_exceeded`) when a prompt leaves no room.
+    """
+    longest = max(len(prompt.ids) for prompt in prompts)
+    window = min(info.max_model_len, info.max_total_tokens)
+    if longest >= window:
+        raise bad_request(
+            f"The prompt has {longest} tokens; this server takes at most {window} for prompt and answer together. "
+            "Shorten the prompt.",
+            param,
+            "context_length_exceeded",
+        )
+    return window - longest
+
+
+def check_sampling(
+    sampling: SamplingParams, info: EngineInfo, room: int, renames: Mapping[str, str], prompt_tokens: int
+) -> None:
+    """Refuses sampling parameters that the engine would refuse, under the caller's names for them.
+
+    Args:
+        room: tokens that may follow the prompt.
+        renames: the engine's field names -> the caller's.
+        prompt_tokens: length of the longest prompt, for the message.
+
+    Raises:
+        ApiError: 400.
+    """
+    try:
+        sampling.validate(info.vocab_size)
+    except InvalidRequestError as error:
+        raise from_exception(error, renames) from None
+    for stop in sampling.stop:
+        check_text(stop, renames.get("stop", "stop"))
+    wanted = sampling.max_new_tokens
+    if wanted is not None and wanted > room:
+        name = renames.get("max_new_tokens", "max_new_tokens")
+        raise bad_request(
+            f"{prompt_tokens} prompt tokens and {name}={wanted} exceed the limit of {prompt_tokens + room} tokens; "
+            f"ask for at most {room}.",
+            name,
+            "context_length_exceeded",
+        )
+
+
+def siblings(
+    job_id: str, prompts: Sequence[Prompt], sampling: Sequence[SamplingParams], n: int
+) -> list[GenerateRequest]:
+    """`n` engine requests a prompt, in the order of their index in the answer.
+
+    Siblings of a seeded request get different seeds, or they would all say the same.
+
+    Args:
+        sampling: one entry a prompt.
+    """
+    return [
+        GenerateRequest(
+            request_id=f"{job_id}-{number * n + sibling}",
+            prompt_ids=prompt.ids,
+            sampling=_with_seed(params, sibling),
+        )
+        for number, (prompt, params) in enumerate(zip(prompts, sampling, strict=True))
+        for sibling in range(n)
+    ]
+
+
+def check_count(prompts: int, n: int, limit: int) -> None:
+    """Refuses a request for more sequences than one client may ask for at once."""
+    if prompts * n > limit:
+        raise bad_request(f"{prompts} prompts times n={n} exceed the limit of {limit} sequences a request.", "n")
+
+
+def _with_seed(sampling: SamplingParams, sibling: int) -> SamplingParams:
+    if sampling.seed is None or sibling == 0:
+        return sampling
+    wrapped = (sampling.seed + sibling + 2**63) % 2**64 - 2**63
+    return msgspec.structs.replace(sampling, seed=wrapped)

@@ -1,0 +1,113 @@
+"""`POST /tokenize` and `/detokenize`, in vLLM's shapes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Meta
+
+from sgl_jax.server.body import BodyReader
+from sgl_jax.server.context import ServerContext
+from sgl_jax.server.errors import bad_request
+from sgl_jax.server.json_response import json_response
+from sgl_jax.server.openai.schema.chat import ChatMessage, ChatRequest
+from sgl_jax.server.openai.to_engine import render_chat
+from sgl_jax.server.openapi import describe
+from sgl_jax.server.prompts import check_ids, encode
+
+
+class TokenizeRequest(msgspec.Struct, kw_only=True):
+    """Body of `POST /tokenize`: a prompt, or a conversation that the chat template turns into one."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)] | None = None
+    add_special_tokens: Annotated[
+        bool | None, Meta(description="Default: true for a prompt, false for messages (the template has them).")
+    ] = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    return_token_strs: Annotated[bool | None, Meta(description="Also give the vocabulary's spelling.")] = None
+
+
+class TokenizeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of `POST /tokenize`."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str | None] | None = None
+
+
+class DetokenizeRequest(msgspec.Struct, kw_only=True):
+    """Body of `POST /detokenize`."""
+
+    tokens: list[int]
+    model: str | None = None
+
+
+class DetokenizeAnswer(msgspec.Struct, frozen=True):
+    """Answer of `POST /detokenize`."""
+
+    prompt: str
+
+
+def tokenization_router(context: ServerContext) -> APIRouter:
+    """The routes, bound to a server's parts."""
+    router = APIRouter(tags=["tokens"])
+    tokenize_reader = BodyReader(TokenizeRequest)
+    detokenize_reader = BodyReader(DetokenizeRequest)
+
+    @router.post(
+        "/tokenize",
+        operation_id="tokenize",
+        summary="Text to token ids",
+        **describe(body=TokenizeRequest, example={"prompt": "Hello, world!"}, answer=TokenizeAnswer),
+    )
+    async def tokenize(request: Request) -> Response:
+        info = context.ready_info()
+        body = await tokenize_reader.read(request, context.limits, context.unknown_fields)
+        context.check_model(body.model)
+        text, param = _text(body, context)
+        special = body.messages is None if body.add_special_tokens is None else body.add_special_tokens
+        (prompt,) = await encode(context.tokenizer, [text], add_special_tokens=special, param=param, allow_empty=True)
+        strings = [context.tokenizer.id_to_token(one) for one in prompt.ids] if body.return_token_strs else None
+        return json_response(
+            TokenizeAnswer(
+                count=len(prompt.ids), max_model_len=info.max_model_len, tokens=prompt.ids, token_strs=strings
+            )
+        )
+
+    @router.post(
+        "/detokenize",
+        operation_id="detokenize",
+        summary="Token ids to text",
+        **describe(body=DetokenizeRequest, example={"tokens": [1, 2, 3]}, answer=DetokenizeAnswer),
+    )
+    async def detokenize(request: Request) -> Response:
+        info = context.ready_info()
+        body = await detokenize_reader.read(request, context.limits, context.unknown_fields)
+        context.check_model(body.model)
+        if body.tokens:
+            check_ids(body.tokens, info.vocab_size, "tokens")
+        return json_response(DetokenizeAnswer(context.tokenizer.decode(body.tokens, skip_special_tokens=False)))
+
+    return router
+
+
+def _text(body: TokenizeRequest, context: ServerContext) -> tuple[str, str]:
+    """The text to tokenize, and the field that it came from."""
+    if (body.prompt is None) == (body.messages is None):
+        raise bad_request("Send either prompt or messages.", "prompt")
+    if body.messages is None:
+        return body.prompt or "", "prompt"
+    chat = ChatRequest(
+        messages=body.messages,
+        add_generation_prompt=body.add_generation_prompt,
+        continue_final_message=body.continue_final_message,
+        chat_template_kwargs=body.chat_template_kwargs,
+    )
+    return render_chat(chat, context), "messages"

@@ -1,0 +1,52 @@
+"""Fields that the contract names and the engine cannot honour yet: refused, never silently ignored.
+
+A table of the values that change nothing; support arrives by deleting lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sgl_jax.server.errors import bad_request
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "repetition_penalty": (1,),
+    "logit_bias": ({},),
+    "min_tokens": (0,),
+    "min_new_tokens": (0,),
+    "response_format": (),
+    "json_schema": (),
+    "regex": (),
+    "ebnf": (),
+    "structural_tag": (),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "priority": (0,),
+    "lora_path": (),
+    "cache_salt": (),
+    "suffix": ("",),
+    "custom_params": ({},),
+    "logprob_start_len": (-1,),
+    "token_ids_logprob": ([],),
+}
+"""Field -> values that are the same as not sending it (null always is)."""
+
+
+def refuse_unsupported(body: msgspec.Struct, prefix: str = "") -> None:
+    """Raises a 400 `ApiError` for the first field with a value that cannot be honoured.
+
+    Args:
+        body: any request struct; fields that it lacks are skipped.
+        prefix: path of the struct within the request (`"sampling_params."`).
+    """
+    for name, neutral in NEUTRAL.items():
+        value = getattr(body, name, None)
+        if value is None or value in neutral or getattr(value, "type", None) == "text":
+            continue
+        allowed = f" (only {', '.join(map(repr, neutral))})" if neutral else "; leave it out"
+        raise bad_request(f"{prefix}{name} is not supported yet{allowed}.", prefix + name, "not_supported")

@@ -1,0 +1,248 @@
+"""A scripted engine, a tiny tokenizer, and the app between them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import httpx
+import pytest
+import tokenizers
+import uvicorn
+from fastapi import FastAPI
+
+from sgl_jax.engine.errors import EngineDeadError
+from sgl_jax.engine.messages import (
+    ControlReply,
+    EngineInfo,
+    Finish,
+    GenerateRequest,
+    Phase,
+    TokenDelta,
+    TokenLogprobs,
+)
+from sgl_jax.engine.stats import EngineStats
+from sgl_jax.engine.text.chat_template import ChatTemplate
+from sgl_jax.engine.text.tokenizer import Tokenizer
+from sgl_jax.engine.text.tokenizer_parts import TokenizerParts
+from sgl_jax.server.app import create_app
+from sgl_jax.server.context import ServerContext
+from sgl_jax.server.limits import Limits
+
+MODEL = "org/tiny"
+MAX_MODEL_LEN = 512
+ANSWER = "Hello wörld! 👩‍🚀 Stop here."
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+Item = TokenDelta | asyncio.Event | Exception
+"""One thing an engine does for a request: say something, wait, or fail."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """Byte-level with no merges: one token a byte, so that every token boundary is a hard one."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[])
+    )
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    backend.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    return Tokenizer(TokenizerParts(backend, None, "<|im_end|>", {}, CHATML))
+
+
+@dataclass
+class FakeEngine:
+    """Implements `EngineClient`; what it says is scripted, what it hears is recorded.
+
+    By default it says `ANSWER`, one token a delta, as long as `max_new_tokens` lets it.
+    """
+
+    tokenizer: Tokenizer
+    script: Callable[[GenerateRequest], Sequence[Item]] | None = None
+    submitted: list[GenerateRequest] = field(default_factory=list)
+    aborted: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    dead: bool = False
+    generated: int = 0
+    _aborts: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def say(self, request: GenerateRequest, text: str = ANSWER) -> list[Item]:
+        """`text`, token by token, then the end."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        eos = self.tokenizer.eos_token_id or 0
+        limit = request.sampling.max_new_tokens
+        whole = [*ids, eos]
+        said = whole if limit is None else whole[:limit]
+        end = Finish(reason="stop", matched=eos) if len(said) == len(whole) else Finish(reason="length")
+        items: list[Item] = []
+        for position, token in enumerate(said):
+            last = position == len(said) - 1
+            items.append(
+                TokenDelta(
+                    [token],
+                    end if last else None,
+                    cached_tokens=2 if position == 0 else 0,
+                    logprobs=self._logprobs(request, token),
+                )
+            )
+        return items or [TokenDelta([], Finish(reason="length"))]
+
+    def _logprobs(self, request: GenerateRequest, token: int) -> list[TokenLogprobs]:
+        wanted = request.sampling.logprobs
+        if wanted is None:
+            return []
+        return [TokenLogprobs(-0.5, [(token, -0.5), (0, float("-inf"))][:wanted])]
+
+    async def submit(self, request: GenerateRequest) -> None:
+        if self.dead:
+            raise EngineDeadError("The engine is dead.")
+        self.submitted.append(request)
+        self._aborts[request.request_id] = asyncio.Event()
+
+    async def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+        request = next(one for one in self.submitted if one.request_id == request_id)
+        aborted = self._aborts[request_id]
+        done = False
+        try:
+            for item in (self.script or self.say)(request):
+                if isinstance(item, Exception):
+                    raise item
+                if isinstance(item, asyncio.Event):
+                    waits = [asyncio.ensure_future(event.wait()) for event in (item, aborted)]
+                    try:
+                        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for wait in waits:
+                            wait.cancel()
+                    continue
+                await asyncio.sleep(0)
+                if aborted.is_set():
+                    break
+                self.generated += len(item.token_ids)
+                done = item.finish is not None
+                if done:
+                    self.finished.append(request_id)
+                yield item
+                if done:
+                    return
+            if aborted.is_set():
+                done = True
+                yield TokenDelta([], Finish(reason="abort", message="Aborted."))
+        finally:
+            if not done:
+                await self.abort([request_id])
+
+    async def abort(self, request_ids: Sequence[str]) -> None:
+        for request_id in request_ids:
+            if request_id in self._aborts and request_id not in self.aborted:
+                self.aborted.append(request_id)
+                self._aborts[request_id].set()
+
+    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+        return ControlReply(control_id="0", stats=EngineStats(generated_tokens_total=self.generated))
+
+    def info(self) -> EngineInfo:
+        if self.dead:
+            raise EngineDeadError("The engine is dead.")
+        return EngineInfo(
+            model_path="/models/tiny",
+            architecture="TinyForCausalLM",
+            vocab_size=self.tokenizer.vocab_size,
+            max_model_len=MAX_MODEL_LEN,
+            max_total_tokens=4096,
+            max_running_requests=8,
+            eos_token_ids=[self.tokenizer.eos_token_id or 0],
+            dtype="float32",
+            device="fake",
+        )
+
+    async def close(self) -> None:
+        self.dead = True
+
+
+@pytest.fixture
+def engine(tokenizer: Tokenizer) -> FakeEngine:
+    return FakeEngine(tokenizer)
+
+
+@pytest.fixture
+def phase() -> list[Phase]:
+    """The engine's phase; a test replaces the only element."""
+    return [Phase("ready")]
+
+
+@pytest.fixture
+def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Callable[..., FastAPI]:
+    """Makes an app around `engine`; keyword arguments are `Limits`."""
+
+    def make(*, template: bool = True, **limits: Any) -> FastAPI:
+        return create_app(
+            ServerContext(
+                engine=engine,
+                tokenizer=tokenizer,
+                chat_template=ChatTemplate.of(tokenizer) if template else None,
+                served_model_name=MODEL,
+                phase=lambda: phase[0],
+                limits=Limits(**limits),
+            )
+        )
+
+    return make
+
+
+@pytest.fixture
+def connect() -> Callable[[FastAPI], httpx.AsyncClient]:
+    """An HTTP client that talks to an app in process."""
+
+    def make(app: FastAPI) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+
+    return make
+
+
+@pytest.fixture
+async def http(
+    make_app: Callable[..., FastAPI], connect: Callable[[FastAPI], httpx.AsyncClient], anyio_backend: str
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an app with default limits."""
+    async with connect(make_app()) as client:
+        yield client
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[FastAPI], str]]:
+    """Serves an app with uvicorn in a thread; returns its base URL."""
+    running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
+
+    def start(app: FastAPI) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=2))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        running.append((server, thread, listener))
+        deadline = time.monotonic() + 30
+        while not server.started:
+            assert thread.is_alive(), "uvicorn did not start"
+            assert time.monotonic() < deadline, "uvicorn did not start in time"
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for server, thread, listener in running:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listener.close()

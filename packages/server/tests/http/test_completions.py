@@ -1,0 +1,98 @@
+"""`POST /v1/completions` as a client sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+URL = "/v1/completions"
+ANSWER = "Hello wörld! 👩‍🚀 Stop here."
+
+
+def events(body: str) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in body.split("\n\n") if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+async def test_sixteen_tokens_are_the_default(http: httpx.AsyncClient) -> None:
+    body = (await http.post(URL, json={"prompt": "Hi"})).json()
+    (choice,) = body["choices"]
+    assert body["object"] == "text_completion"
+    assert body["usage"]["completion_tokens"] == 16
+    assert choice["finish_reason"] == "length"
+    assert ANSWER.startswith(choice["text"].rstrip("\ufffd"))
+
+
+async def test_the_default_shrinks_before_it_makes_a_prompt_too_long(http: httpx.AsyncClient, engine: Any) -> None:
+    response = await http.post(URL, json={"prompt": "x" * 508})
+    assert response.status_code == 200
+    assert engine.submitted[0].sampling.max_new_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [("Hi", 1), (["Hi", "You"], 2), ([5, 6, 7], 1), ([[5, 6], [7]], 2)],
+    ids=["text", "texts", "ids", "lists of ids"],
+)
+async def test_every_form_of_prompt(http: httpx.AsyncClient, engine: Any, prompt: Any, count: int) -> None:
+    body = (await http.post(URL, json={"prompt": prompt, "max_tokens": 5, "n": 2})).json()
+    assert [choice["index"] for choice in body["choices"]] == list(range(2 * count))
+    assert {choice["text"] for choice in body["choices"]} == {"Hello"}
+    assert body["usage"]["prompt_tokens"] == sum(len(one.prompt_ids) for one in engine.submitted) // 2
+    assert body["usage"]["completion_tokens"] == 10 * count
+
+
+async def test_token_ids_arrive_as_they_are(http: httpx.AsyncClient, engine: Any) -> None:
+    await http.post(URL, json={"prompt": [[5, 6], [7]], "max_tokens": 1})
+    assert [request.prompt_ids for request in engine.submitted] == [[5, 6], [7]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_echo_puts_the_prompt_first(http: httpx.AsyncClient, tokenizer: Any, stream: bool) -> None:
+    for prompt in ("Say: ", tokenizer.encode("Say: ")):
+        body = {"prompt": prompt, "max_tokens": 5, "echo": True, "stream": stream}
+        response = await http.post(URL, json=body)
+        answers = events(response.text) if stream else [response.json()]
+        assert "".join(answer["choices"][0]["text"] for answer in answers) == "Say: Hello"
+
+
+async def test_a_stream_says_the_same_as_the_whole(http: httpx.AsyncClient) -> None:
+    body = {"prompt": "Hi", "max_tokens": 100, "stop": ["Stop"]}
+    whole = (await http.post(URL, json=body)).json()
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    *chunks, last = events((await http.post(URL, json={**body, **options})).text)
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == whole["choices"][0]["text"]
+    assert chunks[-1]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["choices"][0]["matched_stop"] == "Stop"
+    assert last["usage"] == whole["usage"]
+
+
+async def test_continuous_usage_counts_up(http: httpx.AsyncClient) -> None:
+    body = {"prompt": "Hi", "max_tokens": 5, "stream": True, "stream_options": {"continuous_usage_stats": True}}
+    chunks = events((await http.post(URL, json=body)).text)
+    assert [chunk["usage"]["completion_tokens"] for chunk in chunks] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_logprobs_come_in_columns(http: httpx.AsyncClient, stream: bool) -> None:
+    body = {"prompt": "Hi", "max_tokens": 3, "logprobs": 1, "stream": stream}
+    response = await http.post(URL, json=body)
+    answers = events(response.text) if stream else [response.json()]
+    columns = [answer["choices"][0]["logprobs"] for answer in answers]
+    assert [token for column in columns for token in column["tokens"]] == ["H", "e", "l"]
+    assert [value for column in columns for value in column["token_logprobs"]] == [-0.5] * 3
+    assert [top for column in columns for top in column["top_logprobs"]] == [{"H": -0.5}, {"e": -0.5}, {"l": -0.5}]
+    assert [offset for column in columns for offset in column["text_offset"]] == [0, 1, 2]
+
+
+async def test_no_tokens_wanted_gives_an_empty_text(http: httpx.AsyncClient) -> None:
+    body = (await http.post(URL, json={"prompt": "Hi", "max_tokens": 0})).json()
+    assert body["choices"][0]["text"] == ""
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["completion_tokens"] == 0

@@ -1,0 +1,110 @@
+"""Liveness, readiness, and what the server says about itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from sgl_jax.engine.messages import Phase, TokenDelta
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_starting_server_is_healthy_but_not_ready(http: httpx.AsyncClient, phase: list[Phase]) -> None:
+    phase[0] = Phase("compiling", 3, 12)
+    health = await http.get("/health")
+    assert health.status_code == 200
+    assert health.json() == {"status": "starting", "phase": "compiling 3/12"}
+    for path in ("/readyz", "/ping", "/health_generate", "/get_model_info", "/get_server_info"):
+        response = await http.get(path)
+        assert response.status_code == 503
+        assert response.headers["retry-after"]
+    models = (await http.get("/v1/models")).json()["data"]
+    assert [(model["id"], model["max_model_len"]) for model in models] == [("org/tiny", None)]
+
+
+async def test_a_ready_server(http: httpx.AsyncClient, engine: Any) -> None:
+    for path in ("/health", "/readyz", "/ping", "/health_generate"):
+        response = await http.get(path)
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok", "phase": "ready"}
+    assert [request.sampling.max_new_tokens for request in engine.submitted] == [1]
+
+
+@pytest.mark.parametrize("name", ["ready", "dead"])
+async def test_a_dead_engine_is_not_healthy(
+    http: httpx.AsyncClient, engine: Any, phase: list[Phase], name: Any
+) -> None:
+    engine.dead, phase[0] = True, Phase(name)
+    health = await http.get("/health")
+    assert health.status_code == 503
+    assert health.json()["status"] == "dead"
+    for path in ("/readyz", "/ping", "/health_generate"):
+        assert (await http.get(path)).status_code == 503
+
+
+async def test_health_generate_gives_up_in_time(
+    make_app: Callable[..., FastAPI], connect: Callable[[FastAPI], httpx.AsyncClient], engine: Any
+) -> None:
+    engine.script = lambda request: [asyncio.Event()]
+    async with connect(make_app(health_seconds=0.01)) as client:
+        assert (await client.get("/health_generate")).status_code == 503
+    assert engine.aborted == [engine.submitted[0].request_id]
+
+
+async def test_health_generate_counts_other_requests_tokens(
+    make_app: Callable[..., FastAPI], connect: Callable[[FastAPI], httpx.AsyncClient], engine: Any
+) -> None:
+    def busy(request: Any) -> list[Any]:
+        engine.generated += 1
+        return [asyncio.Event()]
+
+    engine.script = busy
+    async with connect(make_app(health_seconds=0.01)) as client:
+        assert (await client.get("/health_generate")).status_code == 200
+
+
+async def test_health_generate_wants_a_real_token(http: httpx.AsyncClient, engine: Any) -> None:
+    engine.script = lambda request: [TokenDelta([], engine.say(request)[-1].finish)]
+    assert (await http.get("/health_generate")).status_code == 503
+
+
+async def test_models(http: httpx.AsyncClient) -> None:
+    listed = (await http.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    (card,) = listed["data"]
+    assert (card["id"], card["object"], card["max_model_len"], card["owned_by"]) == (
+        "org/tiny", "model", 512, "sgl-jax",
+    )  # fmt: skip
+    assert (await http.get("/v1/models/org/tiny")).json() == card
+
+
+async def test_facts(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/version")).json()["version"]
+    model = (await http.get("/get_model_info")).json()
+    assert model["model_path"] == "/models/tiny"
+    assert model["is_generation"] is True
+    server = (await http.get("/get_server_info")).json()
+    assert server["engine"]["max_model_len"] == 512
+    assert server["stats"]["generated_tokens_total"] == 0
+
+
+async def test_tokenize_and_back(http: httpx.AsyncClient) -> None:
+    answer = (await http.post("/tokenize", json={"prompt": "Hé", "return_token_strs": True})).json()
+    assert answer["count"] == len(answer["tokens"]) == len(answer["token_strs"]) == 3
+    assert answer["max_model_len"] == 512
+    assert (await http.post("/detokenize", json={"tokens": answer["tokens"]})).json() == {"prompt": "Hé"}
+    assert (await http.post("/tokenize", json={"prompt": ""})).json()["tokens"] == []
+    assert (await http.post("/detokenize", json={"tokens": []})).json() == {"prompt": ""}
+
+
+async def test_tokenize_renders_messages(http: httpx.AsyncClient) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": False}
+    tokens = (await http.post("/tokenize", json=body)).json()["tokens"]
+    text = (await http.post("/detokenize", json={"tokens": tokens})).json()["prompt"]
+    assert text == "<|im_start|>user\nHi<|im_end|>\n"
