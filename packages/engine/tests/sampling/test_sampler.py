@@ -127,6 +127,29 @@ def test_a_seeded_row_draws_the_same_alone_and_in_any_batch(seed, neighbours):
     assert int(together[0]) == alone
 
 
+@pytest.mark.parametrize("filters", [{"top_p": 0.01}, {"top_k": 2, "top_p": 0.01}, {"min_p": 1.0}, {"top_k": 1}])
+def test_filters_that_leave_one_token_leave_the_likeliest(filters):
+    # Beside rows without filters, so that the race runs over the whole vocabulary.
+    rng = np.random.default_rng(3)
+    rows = 256
+    logits = rng.standard_normal((rows, VOCAB)).astype(np.float32) * 7
+    columns = {"top_k": -1, "top_p": 1.0, "min_p": 0.0} | filters
+    neutral = {"top_k": -1, "top_p": 1.0, "min_p": 0.0}
+    mixed = {name: np.where(np.arange(rows) % 2, neutral[name], columns[name]) for name in columns}
+    drawn = jitted_sample(
+        jnp.asarray(logits), inputs(rows, temperature=rng.uniform(0.2, 3, rows), seed=np.arange(rows), **mixed)
+    )
+    np.testing.assert_array_equal(np.asarray(drawn)[::2], logits.argmax(-1)[::2])
+
+
+def test_a_long_tail_is_drawn_no_oftener_than_it_weighs():
+    rows, vocab = 4096, 50_000
+    logits = np.full((1, vocab), np.log(1e-5 / vocab), np.float32)  # the whole tail weighs 1e-5
+    logits[0, 0] = 0.0
+    drawn = jitted_sample(jnp.broadcast_to(jnp.asarray(logits), (rows, vocab)), inputs(rows, seed=np.arange(rows)))
+    assert int((np.asarray(drawn) != 0).sum()) <= 1  # 0.04 expected
+
+
 def test_positions_give_fresh_draws():
     logits = jnp.zeros((64, VOCAB))
     drawn = jitted_sample(logits, inputs(64, seed=1, position=np.arange(64)))

@@ -7,15 +7,22 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal
 
 from sgl_jax.engine.completion import Chunk
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.core import EngineCore, build_core
-from sgl_jax.engine.errors import EngineDeadError, InvalidRequestError
-from sgl_jax.engine.messages import ControlReply, EngineInfo, GenerateRequest, Phase, StepOutputs, TokenDelta
+from sgl_jax.engine.errors import (
+    ContextLengthError,
+    EngineDeadError,
+    InvalidRequestError,
+    QueueFullError,
+    SglJaxError,
+)
+from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.stream import TextStream
@@ -24,6 +31,8 @@ from sgl_jax.engine.text.tokenizer import Tokenizer
 logger = logging.getLogger(__name__)
 
 Order = Callable[[EngineCore], object]
+Arrivals = asyncio.Queue[TokenDelta | None]
+"""One request's deltas on their way to its reader; None says that the engine is gone."""
 
 
 class AsyncEngine:
@@ -33,7 +42,16 @@ class AsyncEngine:
             async for chunk in engine.stream("Once upon a time"):
                 print(chunk.text, end="")
 
-    The model is loaded on entering; a thread of its own steps it. Arguments as for `Engine`.
+    The model is loaded on entering; a thread of its own steps it. It belongs to the event loop that
+    entered it.
+
+    Args:
+        model_path: a Hugging Face model folder or a `.gguf` file.
+        on_phase: hears of loading and compiling progress, in another thread.
+        options: the fields of `EngineConfig` (`dtype="bfloat16"`, `max_seq_len=4096`, …).
+
+    Raises (on entering):
+        ModelLoadError, ConfigError: see `core.build_core`.
     """
 
     def __init__(
@@ -42,10 +60,11 @@ class AsyncEngine:
         self._config = EngineConfig(model_path=str(model_path), **options)
         self._on_phase = on_phase
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
-        self._streams: dict[str, asyncio.Queue[TokenDelta | EngineDeadError]] = {}
+        self._arrivals: dict[str, Arrivals] = {}
+        self._replies: set[asyncio.Future[ControlReply]] = set()
         self._thread: threading.Thread | None = None
         self._core: EngineCore | None = None
-        self._failure: EngineDeadError | None = None
+        self._failure: str | None = None
 
     async def __aenter__(self) -> AsyncEngine:
         path = Path(self._config.tokenizer_path or self._config.model_path).expanduser()
@@ -62,92 +81,119 @@ class AsyncEngine:
 
     async def stream(
         self, prompt: str | Sequence[Mapping[str, Any]], sampling: SamplingParams | None = None, **template: Any
-    ) -> AsyncIterator[Chunk]:
+    ) -> AsyncGenerator[Chunk]:
         """Generates for one prompt (a text, or messages of a conversation), piece by piece.
 
         Leaving the iteration early aborts the request.
 
+        Args:
+            prompt: what to continue, or to answer.
+            sampling: how to draw.
+            template: further variables for the chat template.
+
         Raises:
             InvalidRequestError: the request is refused.
+            QueueFullError: too many requests wait already.
             EngineDeadError: the engine stopped.
         """
         sampling = sampling or SamplingParams()
-        if isinstance(prompt, str):
-            prompt_ids = self.tokenizer.encode(prompt)
-        else:
-            text = self._template.render(prompt, add_generation_prompt=True, **template)
-            prompt_ids = self.tokenizer.encode(text, add_special_tokens=False)
+        # In a thread: a long conversation must not hold up the other streams.
+        prompt_ids = await asyncio.to_thread(self._encode, prompt, template)
         request = GenerateRequest(request_id=uuid.uuid4().hex, prompt_ids=prompt_ids, sampling=sampling)
         await self.submit(request)
         text_stream = TextStream(self.tokenizer, sampling)
-        async for delta in self.outputs(request.request_id):
-            if delta.finish is not None and delta.finish.reason == "error":
-                raise InvalidRequestError(delta.finish.message or "The request was refused.", delta.finish.param)
-            piece = text_stream.push(delta)
-            yield Chunk(text=piece.text, token_ids=delta.token_ids, finish=piece.finish)
-            if piece.finish is not None:
-                return
+        async with aclosing(self.outputs(request.request_id)) as outputs:
+            async for delta in outputs:
+                if delta.finish is not None and delta.finish.reason == "error":
+                    raise _refusal(delta.finish)
+                piece = text_stream.push(delta)
+                yield Chunk(text=piece.text, token_ids=delta.token_ids, finish=piece.finish)
+                if piece.finish is not None:
+                    return
 
     async def submit(self, request: GenerateRequest) -> None:
         """See `EngineClient.submit`. Raises `InvalidRequestError` when the id is in use."""
         self._require_alive()
-        if request.request_id in self._streams:
-            raise InvalidRequestError(f"request id {request.request_id!r} is in use.", "request_id")
-        self._streams[request.request_id] = asyncio.Queue()
+        if request.request_id in self._arrivals:
+            raise InvalidRequestError(f"Request id {request.request_id!r} is in use; choose another.", "request_id")
+        self._arrivals[request.request_id] = asyncio.Queue()
         self._orders.put(lambda core: core.submit(request))
 
-    async def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
-        """See `EngineClient.outputs`."""
-        stream = self._streams.get(request_id)
-        if stream is None:
-            raise InvalidRequestError(f"request id {request_id!r} was not submitted.", "request_id")
-        finished = False
-        try:
-            while not finished:
-                delta = await stream.get()
-                if isinstance(delta, EngineDeadError):
-                    raise delta
-                finished = delta.finish is not None
-                yield delta
-        finally:
-            self._streams.pop(request_id, None)
-            if not finished:
-                self._orders.put(lambda core: core.abort([request_id]))
+    def outputs(self, request_id: str) -> AsyncGenerator[TokenDelta]:
+        """See `EngineClient.outputs`.
+
+        Raises:
+            InvalidRequestError: at once, when no such request was submitted or it has ended.
+        """
+        arrivals = self._arrivals.get(request_id)
+        if arrivals is None:
+            raise InvalidRequestError(f"There is no request {request_id!r}: submit it first.", "request_id")
+        return self._follow(request_id, arrivals)
 
     async def abort(self, request_ids: Sequence[str]) -> None:
         """See `EngineClient.abort`."""
-        ids = list(request_ids)
-        self._orders.put(lambda core: core.abort(ids))
+        known = [request_id for request_id in request_ids if request_id in self._arrivals]
+        if known:
+            self._orders.put(lambda core: core.abort(known))
+        for request_id in known:
+            # The engine says nothing more about it; whoever still waits must not wait forever.
+            self._arrivals.pop(request_id).put_nowait(TokenDelta([], Finish(reason="abort", message="Aborted.")))
 
     async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
         """See `EngineClient.control`."""
         self._require_alive()
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[ControlReply] = loop.create_future()
+        reply: asyncio.Future[ControlReply] = loop.create_future()
         control_id = uuid.uuid4().hex
 
         def ask(core: EngineCore) -> None:
-            reply = core.control(control_id, verb)
-            loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(reply))
+            answer = core.control(control_id, verb)
+            loop.call_soon_threadsafe(lambda: None if reply.done() else reply.set_result(answer))
 
-        self._orders.put(ask)
-        return await answer
+        self._replies.add(reply)
+        try:
+            self._orders.put(ask)
+            return await reply
+        finally:
+            self._replies.discard(reply)
 
     def info(self) -> EngineInfo:
         """See `EngineClient.info`."""
         return self._require_alive().info
 
     async def close(self) -> None:
-        """Ends the engine thread; waiting callers get `EngineDeadError`."""
+        """Ends the engine thread; waiting callers get `EngineDeadError`. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._orders.put(None)
             await asyncio.to_thread(thread.join)
-            self._fail(EngineDeadError("The engine was closed."))
+            self._fail("The engine was closed.")
+
+    def _encode(self, prompt: str | Sequence[Mapping[str, Any]], template: Mapping[str, Any]) -> list[int]:
+        if isinstance(prompt, str):
+            return self.tokenizer.encode(prompt)
+        text = self._template.render(prompt, add_generation_prompt=True, **template)
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    async def _follow(self, request_id: str, arrivals: Arrivals) -> AsyncGenerator[TokenDelta]:
+        finished = False
+        try:
+            while not finished:
+                delta = await arrivals.get()
+                if delta is None:
+                    raise EngineDeadError(self._failure)
+                finished = delta.finish is not None
+                yield delta
+        finally:
+            # After `abort` it is out of the table already.
+            if self._arrivals.get(request_id) is arrivals:
+                del self._arrivals[request_id]
+                if not finished:
+                    self._orders.put(lambda core: core.abort([request_id]))
 
     def _require_alive(self) -> EngineCore:
         if self._failure is not None:
-            raise self._failure
+            raise EngineDeadError(self._failure)
         if self._core is None:
             raise EngineDeadError("The engine is not started: use `async with AsyncEngine(...)`.")
         return self._core
@@ -162,7 +208,7 @@ class AsyncEngine:
             core.close()
         except Exception as error:
             logger.exception("the engine stopped")
-            loop.call_soon_threadsafe(self._fail, EngineDeadError(f"The engine stopped: {error}"))
+            loop.call_soon_threadsafe(self._fail, f"The engine stopped: {error}")
 
     def _obey(self, core: EngineCore) -> bool:
         """Carries out all waiting orders; blocks for one while there is no work. False means: end."""
@@ -177,11 +223,29 @@ class AsyncEngine:
 
     def _deliver(self, outputs: StepOutputs) -> None:
         for request_id, delta in zip(outputs.request_ids, outputs.deltas, strict=True):
-            stream = self._streams.get(request_id)
-            if stream is not None:
-                stream.put_nowait(delta)
+            if (arrivals := self._arrivals.get(request_id)) is not None:
+                arrivals.put_nowait(delta)
 
-    def _fail(self, failure: EngineDeadError) -> None:
+    def _fail(self, failure: str) -> None:
+        if self._failure is not None:
+            return
         self._failure = failure
-        for stream in self._streams.values():
-            stream.put_nowait(failure)
+        for arrivals in self._arrivals.values():
+            arrivals.put_nowait(None)
+        for reply in self._replies:
+            if not reply.done():
+                reply.set_exception(EngineDeadError(failure))
+
+
+def _refusal(finish: Finish) -> SglJaxError:
+    """The exception for a request that the engine ended with reason `error`."""
+    message = finish.message or "The request was refused."
+    match finish.code:
+        case "context_length":
+            return ContextLengthError(message, finish.param)
+        case "queue_full":
+            return QueueFullError(message)
+        case "invalid_request":
+            return InvalidRequestError(message, finish.param)
+        case _:
+            return SglJaxError(message)

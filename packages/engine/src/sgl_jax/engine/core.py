@@ -249,6 +249,7 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
         info,
         max_queued_requests=config.max_queued_requests,
         random_seed=config.random_seed,
+        overlap=not config.disable_overlap_schedule,
     )
     on_phase(Phase("ready"))
     return core

@@ -147,10 +147,17 @@ class EngineClient(Protocol):
         """
 
     def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
-        """Deltas of a submitted request until one with `finish`. Raises `EngineDeadError` if the engine dies."""
+        """Deltas of a submitted request until one with `finish`; after `abort`, its reason is `abort`.
+
+        Raises `InvalidRequestError` at once for an id that is not live, and from the iteration
+        `EngineDeadError` if the engine dies.
+        """
 
     async def abort(self, request_ids: Sequence[str]) -> None:
-        """Frees the requests' slots within one step. Unknown ids are ignored."""
+        """Frees the requests' slots within one step. Unknown ids are ignored.
+
+        Don't give the id of an aborted request to a new one: what was on its way would reach that.
+        """
 
     async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
         """Asks and waits for the reply. Raises `EngineDeadError` if the engine dies first."""

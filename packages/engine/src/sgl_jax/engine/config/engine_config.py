@@ -30,6 +30,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_queued_requests: sequences waiting at most; beyond it requests are refused.
         chunked_prefill_size: prompt tokens of one request computed in one step at most.
         max_prefill_tokens: prompt tokens of all requests computed in one step at most.
+        disable_overlap_schedule: wait for each step's tokens before planning the next one.
         random_seed: base of the seeds given to requests without one.
         skip_warmup: compile lazily, on first use.
     """
@@ -49,6 +50,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_queued_requests: int = 4096
     chunked_prefill_size: int | None = None
     max_prefill_tokens: int = 8192
+    disable_overlap_schedule: bool = False
     random_seed: int = 0
     skip_warmup: bool = False
 

@@ -12,6 +12,7 @@ and a step whose rows all need only candidates runs it over 64 tokens instead of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -60,7 +61,9 @@ class _Filter(NamedTuple):
     """What top-k, top-p and min-p leave of each row.
 
     Attributes:
-        threshold: float32[R], lowest log-weight kept; -inf keeps all.
+        threshold: float32[R], lowest logit kept; -inf keeps all. Thresholds are raw logits, not tempered ones:
+            the compiler may compute a derived value twice with different rounding, and then the very token that
+            set the threshold would fall below it.
         within: bool[R], whether every kept token is among the candidates.
         open: bool[R], whether the threshold is still to be found over the whole row.
     """
@@ -71,50 +74,62 @@ class _Filter(NamedTuple):
 
 
 def _draw(logits: jax.Array, greedy: jax.Array, inputs: SamplingInputs) -> jax.Array:
-    scaled = logits / jnp.where(greedy, 1.0, inputs.temperature)[:, None]
-    scaled = scaled - scaled.max(-1, keepdims=True)
-    best, best_ids = select.top_k(scaled, CANDIDATES)
-    kept = _filter(scaled, best, inputs)
+    best, best_ids = select.top_k(logits, CANDIDATES)
+    temperature = jnp.where(greedy, 1.0, inputs.temperature)[:, None]
+
+    def log_weight(x: jax.Array) -> jax.Array:
+        return (x - best[:, :1]) / temperature
+
+    kept = _filter(logits, best, log_weight, inputs)
     seed, position = inputs.seed[:, None], inputs.position[:, None]
 
     def among_candidates() -> jax.Array:
-        noisy = jnp.where(best >= kept.threshold[:, None], best + _gumbel(seed, position, best_ids), -jnp.inf)
-        return jnp.take_along_axis(best_ids, noisy.argmax(-1)[:, None], axis=1)[:, 0]
+        noisy = log_weight(best) + _gumbel(seed, position, best_ids)
+        winner = jnp.where(best >= kept.threshold[:, None], noisy, -jnp.inf).argmax(-1)
+        return jnp.take_along_axis(best_ids, winner[:, None], axis=1)[:, 0]
 
     def among_all() -> jax.Array:
-        bisected = lax.cond(
-            kept.open.any(), lambda: _bisected_threshold(scaled, inputs), lambda: jnp.zeros_like(kept.threshold)
+        threshold = lax.cond(
+            kept.open.any(),
+            lambda: jnp.where(kept.open, _bisected_threshold(logits, best[:, 0], log_weight, inputs), kept.threshold),
+            lambda: kept.threshold,
         )
-        threshold = jnp.where(kept.open, jnp.maximum(bisected, kept.threshold), kept.threshold)
-        token = jnp.arange(scaled.shape[1], dtype=jnp.int32)[None]
-        noisy = jnp.where(scaled >= threshold[:, None], scaled + _gumbel(seed, position, token), -jnp.inf)
-        return select.argmax(noisy)
+        token = jnp.arange(logits.shape[1], dtype=jnp.int32)[None]
+        noisy = log_weight(logits) + _gumbel(seed, position, token)
+        return select.argmax(jnp.where(logits >= threshold[:, None], noisy, -jnp.inf))
 
     return lax.cond((kept.within | greedy).all(), among_candidates, among_all)
 
 
-def _filter(scaled: jax.Array, best: jax.Array, inputs: SamplingInputs) -> _Filter:
+def _filter(
+    logits: jax.Array, best: jax.Array, log_weight: Callable[[jax.Array], jax.Array], inputs: SamplingInputs
+) -> _Filter:
     """Finds each row's threshold among its candidates float32[R, CANDIDATES], as far as they reach."""
-    vocab_size = scaled.shape[1]
-    width = best.shape[1]
-    by_min_p = jnp.log(inputs.min_p)
+    vocab_size, width = logits.shape[1], best.shape[1]
     top_k = jnp.where(inputs.top_k > 0, inputs.top_k, vocab_size)
     limited = top_k < vocab_size
     rank = jnp.arange(width)
-    weight = jnp.where(rank < top_k[:, None], jnp.exp(best), 0.0)
-    total = jnp.where(limited, weight.sum(-1), jnp.exp(scaled).sum(-1))
+    weight = jnp.where(rank < top_k[:, None], jnp.exp(log_weight(best)), 0.0)
+    total = jnp.where(limited, weight.sum(-1), jnp.exp(log_weight(logits)).sum(-1))
     # A candidate belongs to the nucleus when those before it do not reach top_p yet.
     wanted = inputs.top_p * total
     nucleus = (_running_sum(weight) - weight < wanted[:, None]) & (rank < top_k[:, None])
     last = jnp.maximum(nucleus.sum(-1, keepdims=True) - 1, 0)
     by_rank = jnp.take_along_axis(best, last, axis=1)[:, 0]
 
-    whole = width >= vocab_size
-    found = (limited & (top_k <= width)) | (~limited & (inputs.top_p < 1) & (weight.sum(-1) >= wanted)) | whole
+    found = limited & (top_k <= width)
+    found |= ~limited & (inputs.top_p < 1) & (weight.sum(-1) >= wanted)
+    found |= width >= vocab_size
     unlimited = ~limited & (inputs.top_p >= 1)
+    by_min_p = _min_p_threshold(best[:, 0], inputs)
     threshold = jnp.maximum(jnp.where(found, by_rank, -jnp.inf), by_min_p)
     within = found | (unlimited & (by_min_p > best[:, -1]))
     return _Filter(threshold, within, ~found & ~unlimited)
+
+
+def _min_p_threshold(highest: jax.Array, inputs: SamplingInputs) -> jax.Array:
+    """float32[R]: the logit that is `min_p` times as likely as the highest; never above it."""
+    return jnp.minimum(highest + inputs.temperature * jnp.log(inputs.min_p), highest)
 
 
 def _running_sum(x: jax.Array) -> jax.Array:
@@ -126,11 +141,13 @@ def _running_sum(x: jax.Array) -> jax.Array:
     return x
 
 
-def _bisected_threshold(scaled: jax.Array, inputs: SamplingInputs) -> jax.Array:
-    """float32[R]: the threshold of top-k and then top-p over the whole row, by halving the range of log-weights."""
-    vocab_size = scaled.shape[1]
+def _bisected_threshold(
+    logits: jax.Array, top: jax.Array, log_weight: Callable[[jax.Array], jax.Array], inputs: SamplingInputs
+) -> jax.Array:
+    """float32[R]: the threshold of all three filters over the whole row, by halving the range of logits."""
+    vocab_size = logits.shape[1]
     top_k = jnp.where(inputs.top_k > 0, inputs.top_k, vocab_size).astype(jnp.float32)
-    weights = jnp.exp(scaled)
+    weights = jnp.exp(log_weight(logits))
 
     def highest(enough: jax.Array, measure: jax.Array) -> jax.Array:
         """The highest threshold whose kept tokens still measure at least `enough`."""
@@ -138,24 +155,29 @@ def _bisected_threshold(scaled: jax.Array, inputs: SamplingInputs) -> jax.Array:
         def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             low, high = bounds
             middle = (low + high) / 2
-            holds = jnp.where(scaled >= middle[:, None], measure, 0.0).sum(-1) >= enough
+            holds = jnp.where(logits >= middle[:, None], measure, 0.0).sum(-1) >= enough
             return jnp.where(holds, middle, low), jnp.where(holds, high, middle)
 
-        bounds = jnp.full(top_k.shape, _FLOOR, jnp.float32), jnp.zeros(top_k.shape, jnp.float32)
+        bounds = top + inputs.temperature * _FLOOR, top
         return lax.fori_loop(0, _BISECTIONS, halve, bounds)[0]
 
-    by_count = highest(top_k, jnp.ones_like(scaled))
-    kept = jnp.where(scaled >= by_count[:, None], weights, 0.0)
+    by_count = highest(top_k, jnp.ones_like(logits))
+    kept = jnp.where(logits >= by_count[:, None], weights, 0.0)
     by_mass = highest(inputs.top_p * kept.sum(-1), kept)
-    return jnp.where(inputs.top_p < 1, jnp.maximum(by_count, by_mass), by_count)
+    by_both = jnp.where(inputs.top_p < 1, jnp.maximum(by_count, by_mass), by_count)
+    return jnp.maximum(by_both, _min_p_threshold(top, inputs))
 
 
 def _gumbel(seed: jax.Array, position: jax.Array, token: jax.Array) -> jax.Array:
-    """Standard Gumbel noise, a function of (seed, position, token) alone; arguments broadcast."""
+    """Standard Gumbel noise, a function of (seed, position, token) alone; arguments broadcast.
+
+    High noise comes from uniform numbers near 0, where float32 is fine-grained: a vocabulary's tail
+    of tiny probabilities is drawn as often as it should be, not in steps of 2^-24.
+    """
     key = _scramble(seed ^ _scramble(position.astype(jnp.uint32) + jnp.uint32(0x9E3779B9)))
     bits = _scramble(_scramble(token.astype(jnp.uint32) * jnp.uint32(0x9E3779B1) ^ key) + key)
-    uniform = ((bits >> 8).astype(jnp.float32) + 0.5) * jnp.float32(2**-24)
-    return -jnp.log(-jnp.log(uniform))
+    uniform = jnp.minimum((bits.astype(jnp.float32) + 0.5) * jnp.float32(2**-32), jnp.float32(1 - 2**-24))
+    return -jnp.log(-jnp.log1p(-uniform))
 
 
 def _scramble(x: jax.Array) -> jax.Array:

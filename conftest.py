@@ -1,0 +1,15 @@
+"""Settings of the whole test suite that must be in place before jax is imported."""
+
+from __future__ import annotations
+
+import os
+
+# Compile time is nearly all that tiny models cost. Unoptimised code compiles four times faster and computes the
+# same; servers that tests start as processes of their own run as users run them (see tests/e2e).
+FAST_COMPILE = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST_COMPILE]).strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
