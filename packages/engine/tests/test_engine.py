@@ -57,6 +57,39 @@ def test_batched(engine, alone):
     assert_same(engine.generate(prompt_ids=PROMPTS, sampling=SAMPLING), alone)
 
 
+def test_prefix_hit(engine, alone):
+    again = engine.generate(prompt_ids=PROMPTS, sampling=SAMPLING)
+    assert_same(again, alone)
+    # All full pages of a prompt but the one that holds its last token.
+    assert [completion.cached_tokens for completion in again] == [(len(ids) - 1) // 16 * 16 for ids in PROMPTS]
+
+
+def test_an_answer_is_cached_too(engine):
+    greedy = SamplingParams(temperature=0, max_new_tokens=40, ignore_eos=True)
+    first = engine.generate(prompt_ids=[PROMPTS[2]], sampling=greedy)[0]
+    turn = PROMPTS[2] + first.token_ids
+    second = engine.generate(prompt_ids=[[*turn, 5, 6, 7]], sampling=greedy)[0]
+    assert second.cached_tokens == (len(turn) - 1) // 16 * 16  # the last drawn token was never fed
+
+
+def test_siblings_share_their_prompt_in_flight(engine):
+    ids = np.random.default_rng(11).integers(20, 400, 100).tolist()
+    greedy = SamplingParams(temperature=0, max_new_tokens=4, ignore_eos=True)
+    siblings = engine.generate(prompt_ids=[ids] * 4, sampling=greedy)
+    assert len({tuple(sibling.token_ids) for sibling in siblings}) == 1
+    assert sorted(sibling.cached_tokens for sibling in siblings)[0] == 0
+    assert sum(sibling.cached_tokens > 0 for sibling in siblings) == 3
+
+
+def test_disabled_cache_saves_nothing(tiny_folder, alone):
+    with Engine(tiny_folder, **{**BASE, "disable_radix_cache": True}) as engine:
+        for _ in range(2):
+            completions = engine.generate(prompt_ids=PROMPTS, sampling=SAMPLING)
+            assert_same(completions, alone)
+            assert not any(completion.cached_tokens for completion in completions)
+        assert engine.stats().pages_cached == 0
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -142,7 +175,9 @@ def test_chat_uses_the_template(engine):
     messages = [{"role": "user", "content": "Hello"}]
     params = SamplingParams(temperature=0, max_new_tokens=5, ignore_eos=True)
     rendered = engine.render(messages)
-    assert engine.chat(messages, params) == engine.generate(prompt_ids=[rendered], sampling=params)[0]
+    answer = engine.chat(messages, params)
+    assert answer.prompt_tokens == len(rendered)
+    assert answer.text == engine.generate(prompt_ids=[rendered], sampling=params)[0].text
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from sgl_jax.engine.sampling_params import SamplingParams
 VOCAB = 50
 
 
-def make_core(*, num_pages=24, page_size=4, max_slots=5, max_tokens=16, max_chunk=8, overlap=True, eos=(), queue=1000):
+def make_core(*, num_pages=24, page_size=4, max_slots=5, max_tokens=16, max_chunk=8, eos=(), **options):
     longest = num_pages * page_size
     executor = FakeExecutor(
         num_pages=num_pages,
@@ -43,7 +43,7 @@ def make_core(*, num_pages=24, page_size=4, max_slots=5, max_tokens=16, max_chun
         dtype="none",
         device="fake",
     )
-    return EngineCore(executor, info, overlap=overlap, max_queued_requests=queue)
+    return EngineCore(executor, info, **options)
 
 
 class Simulation(RuleBasedStateMachine):
@@ -56,6 +56,8 @@ class Simulation(RuleBasedStateMachine):
         max_tokens=st.integers(6, 40),
         max_chunk=st.integers(1, 40),
         overlap=st.booleans(),
+        prefix_cache=st.booleans(),
+        schedule_policy=st.sampled_from(["fcfs", "lpm", "priority"]),
         eos=st.sampled_from([(), (3,), (3, 7, 11)]),
     )
     def build(self, **shape):
@@ -68,9 +70,13 @@ class Simulation(RuleBasedStateMachine):
         self.idle_steps = 0
 
     @rule(
-        prompt=st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40), wanted=st.integers(1, 30), data=st.data()
+        prompt=st.lists(st.integers(0, 2), min_size=1, max_size=40),  # few letters: many shared prefixes
+        wanted=st.integers(1, 30),
+        salt=st.sampled_from(["", "tenant"]),
+        priority=st.integers(0, 2),
+        data=st.data(),
     )
-    def submit(self, prompt, wanted, data):
+    def submit(self, prompt, wanted, salt, priority, data):
         prompt = prompt[: self.longest - 1]
         wanted = min(wanted, self.longest - len(prompt))
         ignore_eos = data.draw(st.booleans())
@@ -78,7 +84,11 @@ class Simulation(RuleBasedStateMachine):
         self.count += 1
         request_id = str(self.count)
         sampling = SamplingParams(max_new_tokens=wanted, ignore_eos=ignore_eos, seed=seed)
-        self.core.submit(GenerateRequest(request_id=request_id, prompt_ids=prompt, sampling=sampling))
+        self.core.submit(
+            GenerateRequest(
+                request_id=request_id, prompt_ids=prompt, sampling=sampling, priority=priority, cache_salt=salt
+            )
+        )
         tokens = script(prompt, wanted, vocab_size=VOCAB, seed=seed)
         reason = "length"
         for position, token in enumerate(tokens):

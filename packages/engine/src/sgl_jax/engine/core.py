@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from sgl_jax.engine.cache.page_pool import PagePool
+from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, QueueFullError, SglJaxError
@@ -39,6 +39,8 @@ class EngineCore:
         info: facts that do not change while the engine lives.
         max_queued_requests: waiting requests beyond which new ones are refused.
         random_seed: base of the seeds given to requests that bring none.
+        prefix_cache: keep the pages of past prompts and answers for those that begin the same way.
+        schedule_policy: order of admission, see `WaitingQueue`.
         overlap: keep a step in flight while the one before is committed.
     """
 
@@ -50,14 +52,17 @@ class EngineCore:
         max_queued_requests: int = 4096,
         random_seed: int = 0,
         overlap: bool = True,
+        prefix_cache: bool = True,
+        schedule_policy: str = "fcfs",
     ) -> None:
         self.info = info
         self._executor = executor
         self._scheduler = Scheduler(
-            PagePool(executor.num_pages),
+            PrefixCache(executor.num_pages, executor.page_size, enabled=prefix_cache),
             page_size=executor.page_size,
             max_slots=executor.max_slots,
             limits=executor.limits,
+            policy=schedule_policy,
         )
         self._max_queued_requests = max_queued_requests
         self._random = random.Random(random_seed)
@@ -129,13 +134,17 @@ class EngineCore:
         stats.running = len(self._scheduler.running)
         stats.waiting = len(self._scheduler.waiting)
         stats.preempted_total = self._scheduler.preempted_total
-        stats.pages_free = self._scheduler.pool.num_free
+        stats.pages_free = self._scheduler.cache.num_available
+        stats.pages_cached = self._scheduler.cache.num_cached
+        stats.pages_evicted_total = self._scheduler.cache.evicted_total
         stats.compiles_total = self._executor.compiles
         stats.compiles_after_warmup = self._executor.compiles - self._compiles_at_start
         return stats
 
     def control(self, control_id: str, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
-        """Answers a rare question; there is no cache to flush yet, which is a success."""
+        """Answers a rare question, or carries out a rare order."""
+        if verb == "flush_cache":
+            self._scheduler.cache.flush()
         return ControlReply(control_id=control_id, stats=self.stats() if verb == "stats" else None)
 
     def check_integrity(self) -> None:
@@ -250,6 +259,8 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
         max_queued_requests=config.max_queued_requests,
         random_seed=config.random_seed,
         overlap=not config.disable_overlap_schedule,
+        prefix_cache=not config.disable_radix_cache,
+        schedule_policy=config.schedule_policy,
     )
     on_phase(Phase("ready"))
     return core

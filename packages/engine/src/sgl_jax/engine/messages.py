@@ -24,11 +24,15 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         request_id: unique among live requests; the caller's choice.
         prompt_ids: at least one token id.
         sampling: how to go on from there (stop *strings* are the text side's business).
+        priority: larger is more urgent, where the schedule policy looks at it.
+        cache_salt: prefixes are shared only between requests of the same salt.
     """
 
     request_id: str
     prompt_ids: list[int]
     sampling: SamplingParams = SamplingParams()
+    priority: int = 0
+    cache_salt: str = ""
 
 
 class AbortRequest(msgspec.Struct, frozen=True, kw_only=True, tag="abort"):

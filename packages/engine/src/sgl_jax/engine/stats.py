@@ -8,7 +8,8 @@ import msgspec
 class EngineStats(msgspec.Struct, kw_only=True):
     """Counters since start-up and gauges of this moment.
 
-    Times are exponential moving averages of the last steps, in milliseconds.
+    `pages_free` counts pages that a request could have now, unused cached ones included. Times are
+    exponential moving averages of the last steps, in milliseconds.
     """
 
     running: int = 0
@@ -21,6 +22,8 @@ class EngineStats(msgspec.Struct, kw_only=True):
     steps_total: int = 0
     pages_total: int = 0
     pages_free: int = 0
+    pages_cached: int = 0
+    pages_evicted_total: int = 0
     compiles_total: int = 0
     compiles_after_warmup: int = 0
     schedule_ms: float = 0.0

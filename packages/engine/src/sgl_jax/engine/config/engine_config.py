@@ -10,6 +10,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 LOAD_FORMATS = ("auto", "safetensors", "gguf")
 ATTENTION_BACKENDS = ("auto", "native", "xla", "reference")
 XLA_BACKENDS = ("auto", "native")
+SCHEDULE_POLICIES = ("fcfs", "lpm", "priority")
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +31,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_queued_requests: sequences waiting at most; beyond it requests are refused.
         chunked_prefill_size: prompt tokens of one request computed in one step at most.
         max_prefill_tokens: prompt tokens of all requests computed in one step at most.
+        schedule_policy: order of admission: `fcfs`, `lpm` (longest cached prefix) or `priority`.
+        disable_radix_cache: forget a sequence's pages when it ends.
         disable_overlap_schedule: wait for each step's tokens before planning the next one.
         random_seed: base of the seeds given to requests without one.
         skip_warmup: compile lazily, on first use.
@@ -50,6 +53,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_queued_requests: int = 4096
     chunked_prefill_size: int | None = None
     max_prefill_tokens: int = 8192
+    schedule_policy: str = "fcfs"
+    disable_radix_cache: bool = False
     disable_overlap_schedule: bool = False
     random_seed: int = 0
     skip_warmup: bool = False
@@ -59,6 +64,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         _one_of("load_format", self.load_format, LOAD_FORMATS)
         _one_of("attention_backend", self.attention_backend, ATTENTION_BACKENDS)
         _one_of("xla_backend", self.xla_backend, XLA_BACKENDS)
+        _one_of("schedule_policy", self.schedule_policy, SCHEDULE_POLICIES)
         for name in ("max_seq_len", "max_total_tokens", "max_running_requests", "chunked_prefill_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -64,7 +64,10 @@ class FakeExecutor:
 
     def dispatch(self, plan: StepPlan) -> _Ready:
         """Runs the step at once; the result is ready when this returns."""
-        token_ids = [self._run(slot) for slot in plan.slots]
+        token_ids = [0] * len(plan.slots)
+        # A slot may read what another writes in this very step: on the device every layer writes before it attends.
+        for row in sorted(range(len(plan.slots)), key=lambda row: plan.slots[row].start):
+            token_ids[row] = self._run(plan.slots[row])
         return _Ready(np.asarray(token_ids, np.int32), plan.wants_logprobs)
 
     def _run(self, plan: SlotPlan) -> int:

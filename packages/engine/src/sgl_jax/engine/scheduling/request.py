@@ -21,12 +21,17 @@ class Request:
         num_prompt: how many of them were the prompt.
         max_tokens: longest that `token_ids` may grow (prompt plus output).
         stop_token_ids: ids that end the sequence.
+        seed: 32 bits; the request's own or the engine's choice.
+        priority: larger is more urgent.
+        cache_salt: name space of its prefixes in the cache.
+        arrival: running number, given by the scheduler.
         num_computed: tokens whose KV is written, or will be by the steps already dispatched.
         num_pending: tokens drawn by dispatched steps that the host has not read yet (0 or 1).
         slot: row of the device-resident state while running, else None.
         pages: KV pages, in sequence order.
         num_planned_pages: how many of `pages` the device's block table already holds.
-        num_cached: prompt tokens that came from the prefix cache at first admission.
+        num_kept_pages: how many of `pages` the prefix cache was offered.
+        num_cached: prompt tokens that came from the prefix cache at first admission; None before it.
         finish: set once, when the request has ended for whatever reason.
     """
 
@@ -37,12 +42,16 @@ class Request:
     sampling: SamplingParams
     stop_token_ids: frozenset[int]
     seed: int
+    priority: int = 0
+    cache_salt: str = ""
+    arrival: int = 0
     num_computed: int = 0
     num_pending: int = 0
     slot: int | None = None
     pages: list[int] = field(default_factory=list)
     num_planned_pages: int = 0
-    num_cached: int = 0
+    num_kept_pages: int = 0
+    num_cached: int | None = None
     finish: Finish | None = None
 
     @classmethod
@@ -58,12 +67,19 @@ class Request:
             sampling=sampling,
             stop_token_ids=stops.union(sampling.stop_token_ids),
             seed=seed,
+            priority=message.priority,
+            cache_salt=message.cache_salt,
         )
 
     @property
     def num_tokens(self) -> int:
         """Length of the sequence, counting a drawn token that the host has not read."""
         return len(self.token_ids) + self.num_pending
+
+    @property
+    def computed_token_ids(self) -> list[int]:
+        """Tokens that the host knows and whose KV is written."""
+        return self.token_ids[: self.num_computed]
 
     @property
     def num_uncomputed(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sgl_jax.engine.cache.page_pool import PagePool
+from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.messages import Finish, StepOutputs, TokenDelta, TokenLogprobs
 from sgl_jax.engine.plan import SlotPlan, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.scheduling.budget import Budget
@@ -31,17 +31,21 @@ class Scheduler:
     """Owns all requests between `add` and their last delta.
 
     Args:
-        pool: the KV pages to hand out.
+        cache: the KV pages, those of the past included.
         page_size: tokens a page.
         max_slots: requests that may run at once.
         limits: bounds of one step.
+        policy: order of admission, see `WaitingQueue`.
     """
 
-    def __init__(self, pool: PagePool, *, page_size: int, max_slots: int, limits: StepLimits) -> None:
-        self.pool = pool
-        self.waiting = WaitingQueue()
+    def __init__(
+        self, cache: PrefixCache, *, page_size: int, max_slots: int, limits: StepLimits, policy: str = "fcfs"
+    ) -> None:
+        self.cache = cache
+        self.waiting = WaitingQueue(policy)
         self.running: dict[str, Request] = {}
         self.preempted_total = 0
+        self._arrivals = 0
         self._page_size = page_size
         self._limits = limits
         self._free_slots = list(range(max_slots - 1, -1, -1))
@@ -55,7 +59,9 @@ class Scheduler:
 
     def add(self, request: Request) -> None:
         """Queues a request that fits the pool (the core has checked)."""
-        self.waiting.push(request)
+        self._arrivals += 1
+        request.arrival = self._arrivals
+        self._wait(request)
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """Drops requests and frees what they hold; unknown ids are ignored."""
@@ -109,7 +115,7 @@ class Scheduler:
                 TokenDelta(
                     [token_id],
                     finish,
-                    request.num_cached if first else 0,
+                    (request.num_cached or 0) if first else 0,
                     [] if request.sampling.logprobs is None else [_logprobs(request.sampling.logprobs, result, row)],
                 )
             )
@@ -117,10 +123,7 @@ class Scheduler:
 
     def check_integrity(self) -> None:
         """Asserts that pages and slots are owned exactly once. For tests."""
-        self.pool.check_integrity()
-        held = [page for request in self.running.values() for page in request.pages]
-        assert len(held) == len(set(held)), "two requests hold the same page"
-        assert len(held) + self.pool.num_free == self.pool.num_pages, "a page is lost"
+        self.cache.check_integrity([request.pages for request in self.running.values()])
         slots = [request.slot for request in self.running.values()]
         assert None not in slots, "a running request has no slot"
         assert len(set(slots) | set(self._free_slots)) == len(slots) + len(self._free_slots), "a slot is owned twice"
@@ -150,18 +153,20 @@ class Scheduler:
         request.num_planned_pages = len(request.pages)
         request.num_computed = end
         request.num_pending += sample
+        if count > 1:
+            self._keep(request)  # siblings share a prompt's pages as soon as they are being written
         return plan
 
     def _reserve(self, request: Request, num_tokens: int) -> bool:
         """Gives the request pages for `num_tokens`, preempting later ones if need be."""
         missing = self._pages_for(num_tokens) - len(request.pages)
-        while missing > 0 and not self.pool.can_allocate(missing):
+        while missing > 0 and not self.cache.can_allocate(missing):
             victim = next(reversed(self.running.values()))
             self._preempt(victim)
             if victim is request:
                 return False
         if missing > 0:
-            request.pages += self.pool.allocate(missing)
+            request.pages += self.cache.allocate(missing)
         return True
 
     def _admit(self) -> Request | None:
@@ -172,21 +177,36 @@ class Scheduler:
         request = self.waiting.peek()
         if request is None or not self._free_slots or request.num_pending:
             return None  # a pending token of a preempted request arrives with the next commit
-        pages = self._pages_for(request.num_tokens)
-        if not self.pool.can_allocate(pages):
+        # The last token is computed in any case: its logits draw the next one.
+        cached = self.cache.match(request.token_ids[:-1], request.cache_salt, request.priority)
+        missing = self._pages_for(request.num_tokens) - len(cached)
+        if not self.cache.can_allocate(missing):
+            self.cache.release(cached)
             return None
-        self.waiting.pop()
-        request.pages = self.pool.allocate(pages)
+        self.waiting.remove(request.request_id)
+        request.pages = cached + self.cache.allocate(missing)
+        request.num_computed = len(cached) * self._page_size
+        request.num_kept_pages = len(cached)
+        if request.num_cached is None:
+            request.num_cached = request.num_computed
         request.slot = self._free_slots.pop()
         self.running[request.request_id] = request
         return request
 
     def _preempt(self, request: Request) -> None:
-        """Takes everything from a running request; it will be computed again from its first token."""
+        """Takes everything from a running request; what the cache does not keep will be computed again."""
         self._release(request)
-        request.num_computed = 0
-        self.waiting.push_front(request)
+        self._wait(request)
         self.preempted_total += 1
+
+    def _wait(self, request: Request) -> None:
+        self.waiting.push(request, self.cache.matched_length(request.token_ids, request.cache_salt))
+
+    def _keep(self, request: Request) -> None:
+        """Offers the request's full computed pages to the prefix cache."""
+        request.num_kept_pages = self.cache.keep(
+            request.computed_token_ids, request.pages, request.num_kept_pages, request.cache_salt, request.priority
+        )
 
     def _end(self, request: Request, finish: Finish) -> None:
         request.finish = finish
@@ -194,10 +214,13 @@ class Scheduler:
         self.waiting.remove(request.request_id)  # a preempted request can end there, by its pending token
 
     def _release(self, request: Request) -> None:
-        self.running.pop(request.request_id, None)
-        self.pool.release(request.pages)
+        """Gives back slot and pages, if it has any; what was computed stays in the cache while there is room."""
+        if self.running.pop(request.request_id, None) is None:
+            return
+        self._keep(request)
+        self.cache.release(request.pages)
         request.pages = []
-        request.num_planned_pages = 0
+        request.num_computed = request.num_planned_pages = request.num_kept_pages = 0
         if request.slot is not None:
             self._free_slots.append(request.slot)
             request.slot = None
