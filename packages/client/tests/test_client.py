@@ -15,6 +15,7 @@ COMPLETION = {
     "choices": [
         {"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop", "matched_stop": 2}
     ],
+    "system_fingerprint": "fp",
     "usage": {
         "prompt_tokens": 3,
         "completion_tokens": 2,
@@ -78,7 +79,8 @@ def test_an_answer_is_whole(connect):
     answer = client.chat("Hello!")
     assert answer.usage.prompt_tokens_details.cached_tokens == 1
     assert answer.choices[0].finish_reason == "stop"
-    assert answer.choices[0].matched_stop == 2  # a field that the client does not know
+    assert answer.choices[0].matched_stop == 2
+    assert answer.system_fingerprint == "fp"  # a field that the client does not know
 
 
 def test_completions(connect):

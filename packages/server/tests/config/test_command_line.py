@@ -8,14 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.server.command_line import parse_launch
 from sgl_jax.server.config import ServerConfig
-from sgl_jax.server.flags import FLAGS, NEUTRAL, REFUSED, Flag, Neutral
+from sgl_jax.server.flags import FLAGS, Flag
+from sgl_jax.server.foreign_flags import NEUTRAL, REFUSED, Neutral
 
 # The user guide's three launch commands, with its device replaced by this machine's.
 GUIDE = """
@@ -108,6 +109,7 @@ def spell(name: str, value: object, joined: bool) -> list[str]:
     return [f"--{name}={value}"] if joined else [f"--{name}", str(value)]
 
 
+@settings(max_examples=40, deadline=None)
 @given(from_flags=CHOSEN, from_file=CHOSEN, joined=st.booleans(), dashes=st.booleans())
 def test_flags_override_the_file_which_overrides_defaults(
     tmp_path_factory: pytest.TempPathFactory,
@@ -262,6 +264,8 @@ def test_help_lists_every_flag_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     text, heavy = done.stdout.rstrip().rsplit("\n", 1)
     assert heavy == "[]"
+    assert "--no-skip" not in text
     for flag in FLAGS:
-        assert f"--{flag.name}" in text
+        for spelling in (flag.name, *flag.aliases):
+            assert f"--{spelling}" in text
         assert f"\n{flag.group}:\n" in text

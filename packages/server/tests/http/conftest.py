@@ -16,7 +16,7 @@ import tokenizers
 import uvicorn
 from fastapi import FastAPI
 
-from sgl_jax.engine.errors import EngineDeadError
+from sgl_jax.engine.errors import EngineDeadError, InvalidRequestError
 from sgl_jax.engine.messages import (
     ControlReply,
     EngineInfo,
@@ -113,9 +113,13 @@ class FakeEngine:
         self.submitted.append(request)
         self._aborts[request.request_id] = asyncio.Event()
 
-    async def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+    def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+        if request_id not in self._aborts or request_id in self.aborted:
+            raise InvalidRequestError(f"There is no request {request_id!r}.")
+        return self._follow(request_id, self._aborts[request_id])
+
+    async def _follow(self, request_id: str, aborted: asyncio.Event) -> AsyncIterator[TokenDelta]:
         request = next(one for one in self.submitted if one.request_id == request_id)
-        aborted = self._aborts[request_id]
         done = False
         try:
             for item in (self.script or self.say)(request):

@@ -53,6 +53,14 @@ async def test_the_prompt_is_the_rendered_template(http: httpx.AsyncClient, engi
     )
 
 
+async def test_priority_and_cache_salt_reach_the_engine(http: httpx.AsyncClient, engine: Any) -> None:
+    fields = {"priority": -3, "cache_salt": "tenant-7"}
+    bodies = {URL: {"messages": HI, "n": 2}, "/v1/completions": {"prompt": "Hi"}, "/generate": {"text": "Hi"}}
+    for path, body in bodies.items():
+        assert (await http.post(path, json={**body, **fields})).status_code == 200
+    assert [(one.priority, one.cache_salt) for one in engine.submitted] == [(-3, "tenant-7")] * 4
+
+
 async def test_continue_final_message_leaves_the_turn_open(
     http: httpx.AsyncClient, engine: Any, tokenizer: Any
 ) -> None:

@@ -44,8 +44,10 @@ async def test_a_dead_engine_is_not_healthy(
     health = await http.get("/health")
     assert health.status_code == 503
     assert health.json()["status"] == "dead"
-    for path in ("/readyz", "/ping", "/health_generate"):
-        assert (await http.get(path)).status_code == 503
+    for path in ("/readyz", "/ping", "/health_generate", "/flush_cache", "/get_model_info"):
+        refused = await http.get(path)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["message"] == "The engine is dead."
 
 
 async def test_health_generate_gives_up_in_time(
@@ -92,6 +94,13 @@ async def test_facts(http: httpx.AsyncClient) -> None:
     server = (await http.get("/get_server_info")).json()
     assert server["engine"]["max_model_len"] == 512
     assert server["stats"]["generated_tokens_total"] == 0
+    assert server["stats"]["compiles_after_warmup"] == 0
+
+
+async def test_the_cache_can_be_flushed(http: httpx.AsyncClient) -> None:
+    for method in ("GET", "POST"):
+        answer = await http.request(method, "/flush_cache")
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
 
 
 async def test_tokenize_and_back(http: httpx.AsyncClient) -> None:
@@ -101,6 +110,13 @@ async def test_tokenize_and_back(http: httpx.AsyncClient) -> None:
     assert (await http.post("/detokenize", json={"tokens": answer["tokens"]})).json() == {"prompt": "Hé"}
     assert (await http.post("/tokenize", json={"prompt": ""})).json()["tokens"] == []
     assert (await http.post("/detokenize", json={"tokens": []})).json() == {"prompt": ""}
+
+
+async def test_long_texts_are_tokenized_and_back(http: httpx.AsyncClient) -> None:
+    text = "Hé👩‍🚀 " * 1000
+    answer = (await http.post("/tokenize", json={"prompt": text, "return_token_strs": True})).json()
+    assert answer["count"] == len(answer["token_strs"]) == len(text.encode())
+    assert (await http.post("/detokenize", json={"tokens": answer["tokens"]})).json() == {"prompt": text}
 
 
 async def test_tokenize_renders_messages(http: httpx.AsyncClient) -> None:

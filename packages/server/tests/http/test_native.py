@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -65,7 +66,7 @@ async def test_a_stream_is_cumulative(http: httpx.AsyncClient) -> None:
     body = {"text": "Hi", "stream": True, "sampling_params": {"stop": "Stop"}}
     answers = events((await http.post("/generate", json=body)).text)
     whole = (await http.post("/generate", json={**body, "stream": False})).json()
-    for before, after in zip(answers, answers[1:], strict=False):
+    for before, after in itertools.pairwise(answers):
         assert after["text"].startswith(before["text"])
         assert after["output_ids"][: len(before["output_ids"])] == before["output_ids"]
         assert before["meta_info"]["finish_reason"] is None

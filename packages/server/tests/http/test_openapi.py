@@ -13,6 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.anyio
 
+WITHOUT_BODY = {"/flush_cache"}
+
 
 def references(node: Any) -> Iterator[str]:
     """Every `$ref` in a schema."""
@@ -38,9 +40,12 @@ async def test_every_route_says_what_it_takes_with_an_example_that_works(http: h
     posts = {path: methods["post"] for path, methods in schema["paths"].items() if "post" in methods}
     assert {"/v1/chat/completions", "/v1/completions", "/generate", "/tokenize", "/detokenize"} <= posts.keys()
     for path, operation in posts.items():
+        assert operation["responses"]["200"]
+        if path in WITHOUT_BODY:
+            assert (await http.post(path)).status_code == 200
+            continue
         content = operation["requestBody"]["content"]["application/json"]
         assert content["schema"]["$ref"]
-        assert operation["responses"]["200"]
         assert operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"].endswith("Response")
         assert (await http.post(path, json=content["example"])).status_code == 200
 

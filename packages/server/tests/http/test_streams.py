@@ -142,6 +142,19 @@ async def test_leaving_frees_all_siblings(make_app: Callable[..., FastAPI], engi
     assert sorted(engine.aborted) == sorted(request.request_id for request in engine.submitted)
 
 
+async def test_an_abort_that_comes_before_the_siblings_are_read_ends_one(http: httpx.AsyncClient, engine: Any) -> None:
+    submit = engine.submit
+
+    async def submit_and_abort(request: Any) -> None:
+        await submit(request)
+        if len(engine.submitted) == 3:
+            await engine.abort([engine.submitted[0].request_id])
+
+    engine.submit = submit_and_abort
+    answer = await http.post(CHAT, json={"messages": HI, "n": 3})
+    assert [choice["finish_reason"] for choice in answer.json()["choices"]] == ["abort", "stop", "stop"]
+
+
 async def test_a_client_that_leaves_while_sending_costs_nothing(make_app: Callable[..., FastAPI], engine: Any) -> None:
     messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ConfigError, ModelLoadError
-from sgl_jax.engine.messages import EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
+from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
 from sgl_jax.engine.stats import EngineStats
 from sgl_jax.server.ipc import worker
 
@@ -67,8 +67,9 @@ class StubCore:
                 del self.live[request_id]
         return outputs
 
-    def stats(self) -> EngineStats:
-        return EngineStats(running=len(self.live), steps_total=self.steps)
+    def control(self, control_id: str, verb: str) -> ControlReply:
+        stats = EngineStats(running=len(self.live), steps_total=self.steps)
+        return ControlReply(control_id=control_id, stats=stats if verb == "stats" else None)
 
     def close(self) -> None:
         pass

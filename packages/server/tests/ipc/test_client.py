@@ -83,11 +83,11 @@ def test_leaving_the_iteration_aborts(started: Starter, run: Runner) -> None:
     async def scenario() -> None:
         async with started() as client:
             await client.submit(request("endless", count=None))
-            async with aclosing(client.outputs("endless")) as outputs:  # type: ignore[type-var]
+            async with aclosing(client.outputs("endless")) as outputs:
                 async for _ in outputs:
                     break
             await until_idle(client)
-            assert await generate(client, request("endless", count=2)) == [100, 101]
+            assert await generate(client, request("other", count=2)) == [100, 101]
 
     run(scenario())
 
@@ -108,6 +108,31 @@ def test_abort_ends_whoever_waits(started: Starter, run: Runner) -> None:
     run(scenario())
 
 
+def test_abort_before_the_first_iteration_is_heard(started: Starter, run: Runner) -> None:
+    async def scenario() -> None:
+        async with started() as client:
+            await client.submit(request("endless", count=None))
+            outputs = client.outputs("endless")
+            await client.abort(["endless"])
+            finishes = [delta.finish async for delta in outputs]
+            assert [finish and finish.reason for finish in finishes] == ["abort"]
+            await until_idle(client)
+
+    run(scenario())
+
+
+def test_outputs_of_an_unknown_id_are_refused_at_once(started: Starter, run: Runner) -> None:
+    async def scenario() -> None:
+        async with started() as client:
+            with pytest.raises(InvalidRequestError, match="submit it first"):
+                client.outputs("never")
+            await generate(client, request("over", count=1))
+            with pytest.raises(InvalidRequestError, match="submit it first"):
+                client.outputs("over")
+
+    run(scenario())
+
+
 def test_an_id_in_use_is_refused(started: Starter, run: Runner) -> None:
     async def scenario() -> None:
         async with started() as client:
@@ -115,7 +140,7 @@ def test_an_id_in_use_is_refused(started: Starter, run: Runner) -> None:
             with pytest.raises(InvalidRequestError, match="in use"):
                 await client.submit(request("same"))
             await client.abort(["same"])
-            assert await generate(client, request("same", count=1)) == [100]
+            assert await generate(client, request("other", count=1)) == [100]
 
     run(scenario())
 
@@ -141,7 +166,7 @@ def test_control_is_answered_while_busy_and_while_idle(started: Starter, run: Ru
             reply = await client.control("stats")
             assert reply.stats is not None
             assert reply.stats.running == 1
-            assert (await client.control("flush_cache")).error is not None
+            assert (await client.control("flush_cache")).error is None
 
     run(scenario())
 

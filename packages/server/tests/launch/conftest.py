@@ -8,8 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from tools.tiny_model import make_tiny_model
 
 PATIENCE = 120.0
 """Seconds after which a test is stuck; never what a test measures."""
@@ -22,6 +25,7 @@ class ServerUnderTest:
         command = [sys.executable, "-u", "-m", "sgl_jax.launch_server", *flags, "--port=0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self._lines: list[str] = []
+        self._ended = False
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -46,7 +50,8 @@ class ServerUnderTest:
     def wait_for(self, pattern: str) -> str:
         """The first group of the pattern's first match in the log, or the whole match."""
         with self._news:
-            found = self._news.wait_for(lambda: re.search(pattern, "".join(self._lines)), PATIENCE)
+            self._news.wait_for(lambda: self._ended or re.search(pattern, "".join(self._lines)), PATIENCE)
+            found = re.search(pattern, "".join(self._lines))
             assert found, f"never logged {pattern!r}:\n{''.join(self._lines)}"
             return found[1] if found.groups() else found[0]
 
@@ -80,17 +85,44 @@ class ServerUnderTest:
                 with self._news:
                     self._lines.append(line)
                     self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[..., ServerUnderTest]]:
-    """Starts servers with the given flags on any free port, and ends them with the test."""
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder under the guide's name that loads and compiles in no time."""
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "qwen06b", seed=1, num_hidden_layers=1)
+
+
+@contextlib.contextmanager
+def starter(model: Path) -> Iterator[Callable[..., ServerUnderTest]]:
     started: list[ServerUnderTest] = []
 
     def start(*flags: str) -> ServerUnderTest:
-        started.append(ServerUnderTest(*flags))
+        started.append(ServerUnderTest(f"--model-path={model}", *flags))
         return started[-1]
 
-    yield start
-    for server in started:
-        server.close()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.close()
+
+
+@pytest.fixture
+def serve(tiny_model: Path) -> Iterator[Callable[..., ServerUnderTest]]:
+    """Starts servers with the given flags on any free port, and ends them with the test.
+
+    They serve the tiny model unless the flags name another.
+    """
+    with starter(tiny_model) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_for_all(tiny_model: Path) -> Iterator[Callable[..., ServerUnderTest]]:
+    """The same, for servers that all tests of a module share."""
+    with starter(tiny_model) as start:
+        yield start

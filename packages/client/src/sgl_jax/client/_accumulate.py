@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from sgl_jax.client.types._base import ServerModel
 from sgl_jax.client.types.chat import (
     ChatChoice,
+    ChatChunkChoice,
     ChatCompletion,
     ChatCompletionChunk,
     ChatLogprobs,
@@ -59,8 +60,7 @@ class ChatAccumulator:
                 _add_tool_call(self._tool_calls.setdefault(part.index, {}), call)
             if part.logprobs and part.logprobs.content:
                 self._logprobs.setdefault(part.index, []).extend(part.logprobs.content)
-            choice.finish_reason = part.finish_reason or choice.finish_reason
-            _keep_extras(choice, part)
+            _take_end(choice, part)
         return chunk.text
 
     def result(self) -> ChatCompletion:
@@ -93,8 +93,7 @@ class CompletionAccumulator:
             if part.logprobs:
                 choice.logprobs = choice.logprobs or CompletionLogprobs()
                 _add_logprobs(choice.logprobs, part.logprobs)
-            choice.finish_reason = part.finish_reason or choice.finish_reason
-            _keep_extras(choice, part)
+            _take_end(choice, part)
         return chunk.text
 
     def result(self) -> Completion:
@@ -130,8 +129,16 @@ def _take_head(completion: ModelT, chunk: ChatCompletionChunk | Completion) -> N
     _keep_extras(completion, chunk)
 
 
+def _take_end(choice: ChatChoice | CompletionChoice, part: ChatChunkChoice | CompletionChoice) -> None:
+    """What a choice's last chunk says: why it ended."""
+    choice.finish_reason = part.finish_reason or choice.finish_reason
+    if part.matched_stop is not None:
+        choice.matched_stop = part.matched_stop
+    _keep_extras(choice, part)
+
+
 def _keep_extras(target: ServerModel, source: ServerModel) -> None:
-    """Fields that the client does not know (`matched_stop`): the last value that is not null."""
+    """Fields that the client does not know (`system_fingerprint`): the last value that is not null."""
     if source.model_extra and target.model_extra is not None:
         target.model_extra.update({name: value for name, value in source.model_extra.items() if value is not None})
 

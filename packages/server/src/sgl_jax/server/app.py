@@ -8,6 +8,7 @@ from sgl_jax.server.context import ServerContext
 from sgl_jax.server.disconnect import ClientGoneError, on_client_gone
 from sgl_jax.server.errors import install_error_handlers
 from sgl_jax.server.health import Health, health_router
+from sgl_jax.server.native.admin import Flushed, admin_router
 from sgl_jax.server.native.generate import generate_router
 from sgl_jax.server.native.schema import AbortBody, Aborted, NativeAnswer, NativeRequest
 from sgl_jax.server.openai.chat import chat_router
@@ -32,6 +33,7 @@ ROUTERS = (
     completions_router,
     models_router,
     generate_router,
+    admin_router,
     tokenization_router,
     health_router,
     info_router,
@@ -48,6 +50,7 @@ STRUCTS = (
     NativeAnswer,
     AbortBody,
     Aborted,
+    Flushed,
     TokenizeRequest,
     TokenizeAnswer,
     DetokenizeRequest,

@@ -14,7 +14,8 @@ from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.server.config import LaunchConfig, ServerConfig
 from sgl_jax.server.config_file import read_config_file
-from sgl_jax.server.flags import FLAGS, NEUTRAL, REFUSED, Flag, Kind, Neutral, Value
+from sgl_jax.server.flags import FLAGS, Flag, Kind, Value
+from sgl_jax.server.foreign_flags import NEUTRAL, REFUSED, Neutral
 
 DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct"
 
@@ -104,6 +105,14 @@ def _check_device(device: str) -> None:
     raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N or fake, got {device!r}.")
 
 
+class _Help(argparse.HelpFormatter):
+    """argparse's layout, with a flag's spellings on one line: no metavar after each, no `--no-…`."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        names = ", ".join(name for name in action.option_strings if not name.startswith("--no-"))
+        return f"{names} {action.metavar}" if action.metavar else names
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse, but with errors that reach the caller as exceptions."""
 
@@ -133,10 +142,12 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
         usage=f"{prog} [--model-path=PATH] [--flag=value ...]",
-        description="Serves a language model over HTTP: the OpenAI API and SGLang's native one.",
+        description="Serves a language model over HTTP: the OpenAI API and SGLang's native one. "
+        "--flag value is the same as --flag=value; a flag without a value is switched off by --no-flag.",
         epilog="Also taken, without effect or at one value only: "
         + ", ".join(f"--{entry.name}" for entry in NEUTRAL)
         + ". Other flags of SGLang are refused with the reason.",
+        formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -166,5 +177,7 @@ def _add(target: Any, names: Sequence[str], kind: Kind, help_text: str, metavar:
 
 
 def _help(flag: Flag) -> str:
-    shown = flag.default is not None and flag.kind is not bool
-    return f"{flag.help} (default: {flag.default})" if shown else flag.help
+    if flag.default is None or flag.kind is bool:
+        return flag.help
+    shown = f"{flag.default:g}" if isinstance(flag.default, float) else flag.default
+    return f"{flag.help} (default: {shown})"

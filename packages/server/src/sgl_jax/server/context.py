@@ -46,10 +46,10 @@ class ServerContext:
 
         Raises:
             ApiError: 503 while the engine starts.
-            EngineDeadError: it died.
+            EngineDeadError: it died; the message says why.
         """
         phase = self.phase()
-        if phase.name != "ready":
+        if phase.name not in ("ready", "dead"):
             raise unavailable(f"The model is not ready yet ({phase}); try again soon, or watch GET /health.")
         return self.engine.info()
 

@@ -108,13 +108,15 @@ class Generation:
             for index, request in enumerate(requests):
                 await self._engine.submit(request)
                 self._open[index] = request.request_id
+                # Asked for at once: somebody's abort may come before the first iteration.
+                outputs = self._engine.outputs(request.request_id)
+                if len(requests) == 1:
+                    self._outputs = outputs
+                else:
+                    self._pumps[index] = asyncio.create_task(self._pump(index, outputs))
         except BaseException:
             await self._release()
             raise
-        if len(requests) == 1:
-            self._outputs = self._engine.outputs(requests[0].request_id)
-        else:
-            self._pumps = {i: asyncio.create_task(self._pump(i, name)) for i, name in self._open.items()}
         return self
 
     async def __aexit__(
@@ -151,10 +153,10 @@ class Generation:
                     raise item
                 return index, item
 
-    async def _pump(self, index: int, request_id: str) -> None:
+    async def _pump(self, index: int, outputs: AsyncIterator[TokenDelta]) -> None:
         try:
             finished = False
-            async for delta in self._engine.outputs(request_id):
+            async for delta in outputs:
                 finished = delta.finish is not None
                 self._queue.put_nowait((index, delta))
             if not finished:

@@ -12,18 +12,18 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sgl_jax.engine.errors import ConfigError, SglJaxError
 from sgl_jax.engine.messages import Phase
 from sgl_jax.server import logs
-from sgl_jax.server.app import create_app
 from sgl_jax.server.banner import base_url, show_banner
 from sgl_jax.server.config import LaunchConfig
-from sgl_jax.server.context import ServerContext
 from sgl_jax.server.ipc.client import ZmqEngineClient
-from sgl_jax.server.limits import Limits
 from sgl_jax.server.listener import bind
-from sgl_jax.server.web import WebServer, load_text_side
+
+if TYPE_CHECKING:
+    from sgl_jax.server.web import WebServer
 
 logger = logging.getLogger("sgl_jax.server.launch")
 
@@ -31,6 +31,8 @@ EXIT_FAILED = 1
 LAST_ANSWERS_SECONDS = 1.0
 """How long the last errors may take to reach the clients once the engine is gone."""
 
+REPEAT_SECONDS = 0.5
+"""A signal that comes again so soon was sent once: `timeout` and some shells signal a process and its group."""
 PROGRESS_SECONDS = 3.0
 
 
@@ -61,6 +63,7 @@ class _Life:
         self._listener = listener
         self._url = base_url(config.server.host, listener.getsockname()[1])
         self._stop = asyncio.Event()
+        self._stop_at = 0.0
         self._force = asyncio.Event()
 
     async def run(self) -> int:
@@ -72,20 +75,8 @@ class _Life:
         )
         logger.info("starting the engine, process %s", engine.worker_pid)
         try:
-            # The engine process has seconds of imports before it; meanwhile, the text side loads.
-            text = await asyncio.to_thread(load_text_side, self._config)
-            context = ServerContext(
-                engine=engine,
-                tokenizer=text.tokenizer,
-                chat_template=text.chat_template,
-                served_model_name=self._config.server.served_model_name,
-                phase=engine.phase,
-                limits=Limits(
-                    max_body_bytes=self._config.server.max_body_bytes,
-                    strict_fields=self._config.server.strict_fields,
-                ),
-            )
-            return await self._serve(engine, WebServer(create_app(context), self._config.server.drain_seconds))
+            web = await asyncio.to_thread(_make_web, self._config, engine)
+            return await self._serve(engine, web)
         except ConfigError:
             raise
         except SglJaxError as error:
@@ -144,9 +135,11 @@ class _Life:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            logger.warning("%s again: ending at once", number.name)
-            self._force.set()
+            if time.monotonic() - self._stop_at > REPEAT_SECONDS:
+                logger.warning("%s again: ending at once", number.name)
+                self._force.set()
             return
+        self._stop_at = time.monotonic()
         seconds = self._config.server.drain_seconds
         logger.info("%s: stopping; running requests have %g s, a second signal ends them now", number.name, seconds)
         self._stop.set()
@@ -165,6 +158,13 @@ class _PhaseLog:
         if news and phase.name != "dead":
             logger.info("engine: %s", phase)
             self._name, self._logged_at = phase.name, now
+
+
+def _make_web(config: LaunchConfig, engine: ZmqEngineClient) -> WebServer:
+    # Not imported above: it takes a second, in which the engine process does its own imports.
+    from sgl_jax.server.web import WebServer
+
+    return WebServer.of(config, engine)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

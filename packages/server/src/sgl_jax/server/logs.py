@@ -6,6 +6,7 @@ import logging
 import sys
 
 _SHORT_NAMES = {"uvicorn.access": "http", "uvicorn.error": "http", "uvicorn": "http"}
+_PROBES = frozenset({"/health", "/metrics", "/ping", "/readyz"})
 _FORMAT = "%(asctime)s %(levelname)-8s %(part)-6s %(message)s"
 
 
@@ -16,6 +17,18 @@ class PartFormatter(logging.Formatter):
         """One line: date and time, level, part, message."""
         record.part = _part(record.name)
         return super().format(record)
+
+
+class ProbesToDebug(logging.Filter):
+    """Lowers the access log's lines about probes to debug: they come every second and say nothing new."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is logged. Its arguments are uvicorn's: client, method, path, version, status."""
+        if isinstance(record.args, tuple) and len(record.args) > 2:
+            path = str(record.args[2]).partition("?")[0]
+            if record.args[1] in ("GET", "HEAD") and path in _PROBES:
+                record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger(record.name).isEnabledFor(record.levelno)
 
 
 def configure(level: str) -> None:
@@ -31,7 +44,9 @@ def configure(level: str) -> None:
     root.setLevel(logging.WARNING)
     # Libraries stay at warning: jax's debug log alone would bury ours.
     logging.getLogger("sgl_jax").setLevel(level.upper())
-    logging.getLogger("uvicorn.access").setLevel(level.upper())
+    access = logging.getLogger("uvicorn.access")
+    access.setLevel(level.upper())
+    access.filters[:] = [ProbesToDebug()]
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger("sgl_jax").level))
 
 

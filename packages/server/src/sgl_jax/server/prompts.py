@@ -14,8 +14,9 @@ from sgl_jax.engine.text.tokenizer import Tokenizer
 from sgl_jax.server.errors import bad_request, from_exception
 from sgl_jax.server.generation import Prompt
 
-_INLINE_CHARACTERS = 8192
-"""Shorter texts are tokenized on the event loop: a thread would cost more than the work."""
+INLINE_CHARACTERS = 2048
+"""Texts up to here are worked on right on the event loop. That takes up to 2 ms; longer ones go to a
+thread, or every other stream would wait meanwhile: a million characters take a second."""
 
 
 async def encode(
@@ -31,7 +32,7 @@ async def encode(
     """
     for text in texts:
         check_text(text, param)
-    if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+    if sum(map(len, texts)) <= INLINE_CHARACTERS:
         ids = tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
     else:
         ids = await asyncio.to_thread(tokenizer.encode_batch, texts, add_special_tokens=add_special_tokens)
@@ -104,7 +105,13 @@ def check_sampling(
 
 
 def siblings(
-    job_id: str, prompts: Sequence[Prompt], sampling: Sequence[SamplingParams], n: int
+    job_id: str,
+    prompts: Sequence[Prompt],
+    sampling: Sequence[SamplingParams],
+    n: int,
+    *,
+    priority: int | None,
+    cache_salt: str | None,
 ) -> list[GenerateRequest]:
     """`n` engine requests a prompt, in the order of their index in the answer.
 
@@ -112,12 +119,15 @@ def siblings(
 
     Args:
         sampling: one entry a prompt.
+        priority, cache_salt: of all of them; None is the default.
     """
     return [
         GenerateRequest(
             request_id=f"{job_id}-{number * n + sibling}",
             prompt_ids=prompt.ids,
             sampling=_with_seed(params, sibling),
+            priority=priority or 0,
+            cache_salt=cache_salt or "",
         )
         for number, (prompt, params) in enumerate(zip(prompts, sampling, strict=True))
         for sibling in range(n)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 
+from sgl_jax.engine.text.detokenizer import IncrementalDetokenizer
+from sgl_jax.engine.text.tokenizer import Tokenizer
 from sgl_jax.server.body import BodyReader
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.errors import bad_request
 from sgl_jax.server.json_response import json_response
 from sgl_jax.server.openai.schema.chat import ChatMessage, ChatRequest
-from sgl_jax.server.openai.to_engine import render_chat
+from sgl_jax.server.openai.to_engine import chat_text
 from sgl_jax.server.openapi import describe
-from sgl_jax.server.prompts import check_ids, encode
+from sgl_jax.server.prompts import INLINE_CHARACTERS, check_ids, encode
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True):
@@ -71,10 +74,10 @@ def tokenization_router(context: ServerContext) -> APIRouter:
         info = context.ready_info()
         body = await tokenize_reader.read(request, context.limits, context.unknown_fields)
         context.check_model(body.model)
-        text, param = _text(body, context)
+        text, param = await _text(body, context)
         special = body.messages is None if body.add_special_tokens is None else body.add_special_tokens
         (prompt,) = await encode(context.tokenizer, [text], add_special_tokens=special, param=param, allow_empty=True)
-        strings = [context.tokenizer.id_to_token(one) for one in prompt.ids] if body.return_token_strs else None
+        strings = await _spell(context.tokenizer, prompt.ids) if body.return_token_strs else None
         return json_response(
             TokenizeAnswer(
                 count=len(prompt.ids), max_model_len=info.max_model_len, tokens=prompt.ids, token_strs=strings
@@ -93,12 +96,31 @@ def tokenization_router(context: ServerContext) -> APIRouter:
         context.check_model(body.model)
         if body.tokens:
             check_ids(body.tokens, info.vocab_size, "tokens")
-        return json_response(DetokenizeAnswer(context.tokenizer.decode(body.tokens, skip_special_tokens=False)))
+        return json_response(DetokenizeAnswer(await _decode(context.tokenizer, body.tokens)))
 
     return router
 
 
-def _text(body: TokenizeRequest, context: ServerContext) -> tuple[str, str]:
+async def _decode(tokenizer: Tokenizer, ids: list[int]) -> str:
+    if len(ids) <= INLINE_CHARACTERS:
+        return tokenizer.decode(ids, skip_special_tokens=False)
+    # Bit by bit: the library decodes under the interpreter's lock, so a thread would help nobody.
+    detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=False)
+    pieces = []
+    for start in range(0, len(ids), INLINE_CHARACTERS):
+        pieces.append(detokenizer.push(ids[start : start + INLINE_CHARACTERS]))
+        await asyncio.sleep(0)
+    return "".join([*pieces, detokenizer.flush()])
+
+
+async def _spell(tokenizer: Tokenizer, ids: list[int]) -> list[str | None]:
+    def spell() -> list[str | None]:
+        return [tokenizer.id_to_token(one) for one in ids]
+
+    return spell() if len(ids) <= INLINE_CHARACTERS else await asyncio.to_thread(spell)
+
+
+async def _text(body: TokenizeRequest, context: ServerContext) -> tuple[str, str]:
     """The text to tokenize, and the field that it came from."""
     if (body.prompt is None) == (body.messages is None):
         raise bad_request("Send either prompt or messages.", "prompt")
@@ -110,4 +132,4 @@ def _text(body: TokenizeRequest, context: ServerContext) -> tuple[str, str]:
         continue_final_message=body.continue_final_message,
         chat_template_kwargs=body.chat_template_kwargs,
     )
-    return render_chat(chat, context), "messages"
+    return await chat_text(chat, context), "messages"

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,7 +17,11 @@ from fastapi import FastAPI
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.tokenizer import Tokenizer
+from sgl_jax.server.app import create_app
 from sgl_jax.server.config import LaunchConfig
+from sgl_jax.server.context import ServerContext
+from sgl_jax.server.ipc.client import ZmqEngineClient
+from sgl_jax.server.limits import Limits
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than what clients keep idle connections for, so that none is closed under a new request."""
@@ -66,12 +71,34 @@ class WebServer(uvicorn.Server):
             log_config=None,
             server_header=False,
             ws="none",
+            lifespan="off",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             # Only a backstop: after the drain time the engine's end ends every request with an error.
             timeout_graceful_shutdown=math.ceil(drain_seconds) + 1,
         )
         super().__init__(config)
         self._accepting = asyncio.Event()
+
+    @classmethod
+    def of(cls, config: LaunchConfig, engine: ZmqEngineClient) -> Self:
+        """The web half of a launch, in front of its engine. Blocks for up to seconds.
+
+        Raises:
+            ModelLoadError, ConfigError: as `load_text_side`.
+        """
+        text = load_text_side(config)
+        context = ServerContext(
+            engine=engine,
+            tokenizer=text.tokenizer,
+            chat_template=text.chat_template,
+            served_model_name=config.server.served_model_name,
+            phase=engine.phase,
+            limits=Limits(
+                max_body_bytes=config.server.max_body_bytes,
+                strict_fields=config.server.strict_fields,
+            ),
+        )
+        return cls(create_app(context), config.server.drain_seconds)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

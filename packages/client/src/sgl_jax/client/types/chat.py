@@ -28,6 +28,7 @@ class ChatMessage(ServerModel):
     role: str = "assistant"
     content: str | None = None
     reasoning_content: str | None = None
+    refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
 
     @property
@@ -54,15 +55,20 @@ class ChatLogprobs(ServerModel):
     """Log-probabilities of a choice, one entry a generated token."""
 
     content: list[TokenLogprob] | None = None
+    refusal: list[TokenLogprob] | None = None
 
 
 class ChatChoice(ServerModel):
-    """One of the `n` answers. `finish_reason` is `stop`, `length`, `tool_calls` or `abort`."""
+    """One of the `n` answers.
+
+    `finish_reason` is `stop`, `length`, `tool_calls` or `abort`; `matched_stop` is the stop string or token id.
+    """
 
     index: int = 0
     message: ChatMessage = Field(default_factory=ChatMessage)
     logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
+    matched_stop: int | str | None = None
 
 
 class ChatCompletion(ServerModel):
@@ -118,6 +124,7 @@ class ChatChunkChoice(ServerModel):
     delta: ChatDelta = Field(default_factory=ChatDelta)
     logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
+    matched_stop: int | str | None = None
 
 
 class ChatCompletionChunk(ServerModel):

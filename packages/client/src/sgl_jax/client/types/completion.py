@@ -17,12 +17,13 @@ class CompletionLogprobs(ServerModel):
 
 
 class CompletionChoice(ServerModel):
-    """One answer; prompts come first, then the `n` of each: index = prompt * n + sample."""
+    """One answer; index = prompt * n + sample. `matched_stop` is the stop string or token id that ended it."""
 
     index: int = 0
     text: str = ""
     logprobs: CompletionLogprobs | None = None
     finish_reason: str | None = None
+    matched_stop: int | str | None = None
 
 
 class Completion(ServerModel):

@@ -32,6 +32,9 @@ class MetaInfo(ServerModel):
     e2e_latency: float | None = None
     input_token_logprobs: list[Logprob] | None = None
     output_token_logprobs: list[Logprob] | None = None
+    input_top_logprobs: list[list[Logprob] | None] | None = None
+    output_top_logprobs: list[list[Logprob]] | None = None
+    weight_version: str | None = None
 
     @field_validator("finish_reason", mode="before")
     @classmethod
@@ -41,8 +44,12 @@ class MetaInfo(ServerModel):
 
 
 class GenerateResponse(ServerModel):
-    """One generation, or one event of a streamed one (its text is then all text so far)."""
+    """One generation, or one event of a streamed one (its text is then all text so far).
+
+    `index` tells the generations of a streamed batch apart.
+    """
 
     text: str = ""
     output_ids: list[int] = Field(default_factory=list)
     meta_info: MetaInfo = Field(default_factory=MetaInfo)
+    index: int | None = None

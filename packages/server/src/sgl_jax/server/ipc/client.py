@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +31,8 @@ from sgl_jax.engine.messages import (
     TokenDelta,
 )
 from sgl_jax.server.ipc.mailbox import Mailbox
-from sgl_jax.server.ipc.process import (
-    WORKER_COMMAND,
-    WorkerProcess,
-    describe_exit,
-    make_private_folder,
-    remove_folder,
-)
+from sgl_jax.server.ipc.private_folder import PrivateFolder, sweep
+from sgl_jax.server.ipc.process import WORKER_COMMAND, WorkerProcess, describe_exit
 from sgl_jax.server.ipc.wire import (
     EXIT_REPORTED,
     Command,
@@ -61,7 +56,7 @@ class ZmqEngineClient:
     Make one with `start`; it is usable once `wait_ready` returns.
     """
 
-    def __init__(self, folder: Path, on_phase: Callable[[Phase], None]) -> None:
+    def __init__(self, folder: PrivateFolder, on_phase: Callable[[Phase], None]) -> None:
         self._folder = folder
         self._on_phase = on_phase
         self._context = zmq.Context()
@@ -70,8 +65,8 @@ class ZmqEngineClient:
         # No high-water mark: sends never block, and what queues is bounded by the live requests.
         self._commands.set_hwm(0)
         self._events.set_hwm(0)
-        self._commands.bind(f"ipc://{folder}/commands")
-        self._events.bind(f"ipc://{folder}/events")
+        self._commands.bind(f"ipc://{folder.path}/commands")
+        self._events.bind(f"ipc://{folder.path}/events")
         self._worker: WorkerProcess | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._mailboxes: dict[str, Mailbox] = {}
@@ -99,12 +94,14 @@ class ZmqEngineClient:
             on_phase: hears of every change of phase, on the event loop.
             command: what to run as the worker; for tests.
         """
-        client = cls(make_private_folder(), on_phase)
+        for leftover in sweep():
+            logger.info("removed %s, left behind by a server that was killed", leftover)
+        client = cls(PrivateFolder(), on_phase)
         setup = WorkerSetup(
             engine=engine,
-            folder=str(client._folder),
-            commands=f"ipc://{client._folder}/commands",
-            events=f"ipc://{client._folder}/events",
+            folder=str(client.folder),
+            commands=f"ipc://{client.folder}/commands",
+            events=f"ipc://{client.folder}/events",
             log_level=log_level,
         )
         try:
@@ -126,7 +123,7 @@ class ZmqEngineClient:
     @property
     def folder(self) -> Path:
         """The private folder with the sockets; gone after `close`."""
-        return self._folder
+        return self._folder.path
 
     @property
     def failure(self) -> SglJaxError | None:
@@ -176,26 +173,17 @@ class ZmqEngineClient:
         self._mailboxes[request.request_id] = Mailbox()
         self._send(request)
 
-    async def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+    def outputs(self, request_id: str) -> AsyncGenerator[TokenDelta]:
         """Deltas of a submitted request until one with `finish`; may join several steps when the reader lags.
 
         Raises:
-            EngineDeadError: the engine died before the request was finished.
-            KeyError: no such request was submitted, or it was consumed already.
+            InvalidRequestError: at once, when no such request was submitted or it has ended.
+            EngineDeadError: from the iteration, when the engine dies before the request is finished.
         """
-        mailbox = self._mailboxes[request_id]
-        finished = False
-        try:
-            while not finished:
-                delta = await mailbox.take()
-                finished = delta.finish is not None
-                yield delta
-        finally:
-            # After `abort`, the id may belong to a newer request already.
-            if self._mailboxes.get(request_id) is mailbox:
-                del self._mailboxes[request_id]
-                if not finished and self._failure is None:
-                    self._send(AbortRequest(request_ids=[request_id]))
+        mailbox = self._mailboxes.get(request_id)
+        if mailbox is None:
+            raise InvalidRequestError(f"There is no request {request_id!r}: submit it first.", param="rid")
+        return self._follow(request_id, mailbox)
 
     async def abort(self, request_ids: Sequence[str]) -> None:
         """Frees the requests' slots within one step; their `outputs` end with finish reason `abort`."""
@@ -238,6 +226,20 @@ class ZmqEngineClient:
         if self._worker is not None:
             self._worker.kill()
 
+    async def _follow(self, request_id: str, mailbox: Mailbox) -> AsyncGenerator[TokenDelta]:
+        finished = False
+        try:
+            while not finished:
+                delta = await mailbox.take()
+                finished = delta.finish is not None
+                yield delta
+        finally:
+            # After `abort` it is out of the table already.
+            if self._mailboxes.get(request_id) is mailbox:
+                del self._mailboxes[request_id]
+                if not finished and self._failure is None:
+                    self._send(AbortRequest(request_ids=[request_id]))
+
     async def _close(self) -> None:
         self._die(EngineDeadError("The server is shutting down."))
         if self._worker is not None:
@@ -248,7 +250,7 @@ class ZmqEngineClient:
         self._commands.close(linger=0)
         self._events.close(linger=0)
         self._context.term()
-        remove_folder(self._folder)
+        self._folder.remove()
 
     def _send(self, command: Command) -> None:
         # Refused only when the worker is gone and `_watch` has yet to hear of it. What waits for an

@@ -1,24 +1,18 @@
-"""The engine process seen from its parent: started, watched, ended, and its private folder removed."""
+"""The engine process seen from its parent: started, watched, ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from sgl_jax.server.ipc.wire import WorkerSetup, encode_setup
 
 WORKER_COMMAND = (sys.executable, "-m", "sgl_jax.server.ipc.worker")
 STOP_SECONDS = 1.5
 """How long a worker may take to end by itself before it is killed: with the drain time, below 5 s."""
-
-_LONGEST_SOCKET_PATH = 100
-"""Unix socket paths are limited to 103 (macOS) or 107 bytes (Linux)."""
 
 
 class WorkerProcess:
@@ -66,19 +60,6 @@ class WorkerProcess:
         """Ends it at once."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-
-
-def make_private_folder() -> Path:
-    """A new folder that only this user can enter, with a path short enough for sockets."""
-    base = tempfile.gettempdir()
-    if len(base.encode()) > _LONGEST_SOCKET_PATH - 40:
-        base = "/tmp"
-    return Path(tempfile.mkdtemp(prefix="sgl-jax-", dir=base))
-
-
-def remove_folder(folder: Path) -> None:
-    """Removes the folder with all sockets in it, as far as it is still there."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def describe_exit(code: int) -> str:

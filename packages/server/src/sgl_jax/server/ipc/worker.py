@@ -25,7 +25,6 @@ from sgl_jax.engine.execution import device_env
 from sgl_jax.engine.messages import (
     AbortRequest,
     Control,
-    ControlReply,
     Finish,
     GenerateRequest,
     StepOutputs,
@@ -140,7 +139,7 @@ def _obey(core: EngineCore, pipe: Pipe, command: Command) -> None:
         case AbortRequest(request_ids=request_ids):
             core.abort(request_ids)
         case Control():
-            pipe.send(_answer(core, command))
+            pipe.send(core.control(command.control_id, command.verb))
 
 
 def _submit(core: EngineCore, pipe: Pipe, request: GenerateRequest) -> None:
@@ -150,16 +149,6 @@ def _submit(core: EngineCore, pipe: Pipe, request: GenerateRequest) -> None:
         logger.exception("request %s could not be taken", request.request_id)
         finish = Finish(reason="error", code="internal", message=f"The engine could not take this request: {error}.")
         pipe.send(StepOutputs([request.request_id], [TokenDelta([], finish)]))
-
-
-def _answer(core: EngineCore, control: Control) -> ControlReply:
-    match control.verb:
-        case "ping":
-            return ControlReply(control_id=control.control_id)
-        case "stats":
-            return ControlReply(control_id=control.control_id, stats=core.stats())
-        case "flush_cache":
-            return ControlReply(control_id=control.control_id, error="There is no prefix cache to flush yet.")
 
 
 def _build(config: EngineConfig, pipe: Pipe) -> EngineCore:

@@ -8,8 +8,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from sgl_jax.server.bounds import (
+    CacheSalt,
     NonNegative,
     Penalty,
+    Priority,
     Probability,
     Siblings,
     StopStrings,
@@ -73,8 +75,12 @@ class NativeRequest(msgspec.Struct, kw_only=True):
     logprob_start_len: Annotated[int | None, Meta(description="Not supported yet, except -1.")] = None
     token_ids_logprob: Annotated[list[int] | None, Meta(description="Not supported yet.")] = None
     lora_path: Annotated[str | list[str | None] | None, Meta(description="Not supported yet.")] = None
-    priority: Annotated[int | None, Meta(description="Not supported yet, except 0.")] = None
-    cache_salt: Annotated[str | None, Meta(description="Not supported yet.")] = None
+    priority: Annotated[
+        Priority | None, Meta(description="Larger is more urgent, under `--schedule-policy=priority`.")
+    ] = None
+    cache_salt: Annotated[
+        CacheSalt | None, Meta(description="Share cached prefixes only with requests of the same salt.")
+    ] = None
     model: str | None = None
 
 

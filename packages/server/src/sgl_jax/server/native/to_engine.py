@@ -42,7 +42,7 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
         sampling.append(_sampling(one, room, logprobs))
         check_sampling(sampling[-1], info, room, _renames(path), len(prompt.ids))
     job_id = uuid.uuid4().hex
-    requests = siblings(job_id, prompts, sampling, n)
+    requests = siblings(job_id, prompts, sampling, n, priority=body.priority, cache_salt=body.cache_salt)
     return Job(
         id=job_id,
         requests=requests,

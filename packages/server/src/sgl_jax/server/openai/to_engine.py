@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import uuid
@@ -17,11 +18,21 @@ from sgl_jax.server.generation import Job, Prompt
 from sgl_jax.server.openai.schema.chat import ChatMessage, ChatRequest, ToolCall
 from sgl_jax.server.openai.schema.common import GenerationFields
 from sgl_jax.server.openai.schema.completions import CompletionRequest
-from sgl_jax.server.prompts import check_count, check_ids, check_sampling, encode, room_after, siblings
+from sgl_jax.server.prompts import (
+    INLINE_CHARACTERS,
+    check_count,
+    check_ids,
+    check_sampling,
+    encode,
+    room_after,
+    siblings,
+)
 from sgl_jax.server.unsupported import refuse_unsupported
 
 COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for `/v1/completions`; chat goes on up to the context window."""
+_CHARACTERS_PER_MESSAGE = 32
+"""A template's own work for a message is worth that many characters of tokenizing."""
 
 
 async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) -> Job:
@@ -35,7 +46,8 @@ async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) 
     refuse_unsupported(body)
     if body.top_logprobs and not body.logprobs:
         raise bad_request("top_logprobs needs logprobs to be true.", "top_logprobs")
-    prompts = await encode(context.tokenizer, [render_chat(body, context)], add_special_tokens=False, param="messages")
+    text = await chat_text(body, context)
+    prompts = await encode(context.tokenizer, [text], add_special_tokens=False, param="messages")
     wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     renames = {
         "prompt": "messages",
@@ -66,13 +78,31 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
     return _job("cmpl", body, context, info, prompts, {"max_new_tokens": "max_tokens"}, wanted, body.logprobs)
 
 
-def render_chat(body: ChatRequest, context: ServerContext) -> str:
-    """The conversation as the model's prompt text.
+async def chat_text(body: ChatRequest, context: ServerContext) -> str:
+    """The conversation as the model's prompt text; a long one is rendered off the event loop.
 
     Raises:
         ApiError: 400 for options that contradict each other, or content that is not text.
         ChatTemplateError: there is no template, or it refused the messages.
     """
+    if _is_short(body):
+        return _render(body, context)
+    return await asyncio.to_thread(_render, body, context)
+
+
+def _is_short(body: ChatRequest) -> bool:
+    # What else goes into a template can make it work for as long as it likes.
+    if body.chat_template_kwargs or body.tools:
+        return False
+    size = 0
+    for message in body.messages:
+        content = message.content or ""
+        size += len(content) if isinstance(content, str) else sum(len(part.text or "") for part in content)
+        size += _CHARACTERS_PER_MESSAGE
+    return size <= INLINE_CHARACTERS
+
+
+def _render(body: ChatRequest, context: ServerContext) -> str:
     go_on = bool(body.continue_final_message)
     if go_on and body.add_generation_prompt:
         message = "add_generation_prompt and continue_final_message exclude each other; set one of them."
@@ -108,7 +138,8 @@ def _job(
     room = room_after(prompts, info, renames.get("prompt", "prompt"))
     check_sampling(sampling, info, room, renames, max(len(prompt.ids) for prompt in prompts))
     job_id = f"{kind}-{uuid.uuid4().hex}"
-    requests = siblings(job_id, prompts, [sampling] * len(prompts), n)
+    params = [sampling] * len(prompts)
+    requests = siblings(job_id, prompts, params, n, priority=body.priority, cache_salt=body.cache_salt)
     return Job(
         id=job_id,
         requests=requests,

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from sgl_jax.server.bounds import NonNegative, Penalty, Probability, Siblings, StopStrings, Temperature, TopK
+from sgl_jax.server.bounds import (
+    CacheSalt,
+    NonNegative,
+    Penalty,
+    Priority,
+    Probability,
+    Siblings,
+    StopStrings,
+    Temperature,
+    TopK,
+)
 
 
 class StreamOptions(msgspec.Struct, kw_only=True):
@@ -57,9 +67,13 @@ class GenerationFields(msgspec.Struct, kw_only=True):
     structural_tag: Annotated[Any, Meta(description="Not supported yet.")] = None
     json_schema: Annotated[Any, Meta(description="Not supported yet.")] = None
     rid: Annotated[str | None, Meta(description="Your own id, by which `/abort_request` finds the request.")] = None
-    priority: Annotated[int | None, Meta(description="Not supported yet, except 0.")] = None
+    priority: Annotated[
+        Priority | None, Meta(description="Larger is more urgent, under `--schedule-policy=priority`.")
+    ] = None
     lora_path: Annotated[str | None, Meta(description="Not supported yet.")] = None
-    cache_salt: Annotated[str | None, Meta(description="Not supported yet.")] = None
+    cache_salt: Annotated[
+        CacheSalt | None, Meta(description="Share cached prefixes only with requests of the same salt.")
+    ] = None
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
