@@ -19,6 +19,7 @@ from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, QueueFullError, SglJaxError
+from sgl_jax.engine.execution.advice import memory_advice
 from sgl_jax.engine.execution.fake import fake_executor
 from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
 from sgl_jax.engine.plan import Executor, PendingStep
@@ -235,11 +236,13 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
     else:
         from sgl_jax.engine.execution.build import build_executor  # imports jax
 
-        executor, summary = build_executor(
-            config, files, spec, lambda done, total: on_phase(Phase("loading", done, total))
-        )
+        with memory_advice(config, "loading the weights and making the KV pool"):
+            executor, summary = build_executor(
+                config, files, spec, lambda done, total: on_phase(Phase("loading", done, total))
+            )
     if not config.skip_warmup:
-        executor.warmup(lambda done, total: on_phase(Phase("compiling", done, total)))
+        with memory_advice(config, "compiling the steps"):
+            executor.warmup(lambda done, total: on_phase(Phase("compiling", done, total)))
     longest = executor.max_pages_per_slot * executor.page_size
     info = EngineInfo(
         model_path=config.model_path,

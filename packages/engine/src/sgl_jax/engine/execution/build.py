@@ -21,7 +21,6 @@ from sgl_jax.engine.errors import ConfigError
 from sgl_jax.engine.execution import kv_pool
 from sgl_jax.engine.execution.executor import DeviceExecutor
 from sgl_jax.engine.execution.step import Params, StepModel
-from sgl_jax.engine.layers.rotary import inverse_frequencies
 from sgl_jax.engine.models.base import Template
 from sgl_jax.engine.models.registry import model_class
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
@@ -54,13 +53,13 @@ def build_executor(
     device = find_device(config.device)
     on_cpu = device.platform == "cpu"
     dtype = jnp.dtype(("float32" if on_cpu else "bfloat16") if config.dtype == "auto" else config.dtype)
-    model = _step_model(config, spec, dtype, on_cpu=on_cpu)
+    max_seq_len = config.max_seq_len or spec.max_position_embeddings
+    model = _step_model(config, spec, dtype, max_seq_len, on_cpu=on_cpu)
     params = _load(model, files, spec, dtype, device, on_progress)
     weight_bytes = sum(leaf.nbytes for leaf in params)
 
     pool = kv_pool.plan_pool(config, spec, dtype, device, _free_bytes(device))
     limits, max_slots = _limits(config, on_cpu=on_cpu)
-    max_seq_len = config.max_seq_len or spec.max_position_embeddings
     executor = DeviceExecutor(
         model,
         params,
@@ -114,14 +113,16 @@ def stacks_layers(dtype: jnp.dtype, *, on_cpu: bool) -> bool:
     return on_cpu and dtype == jnp.float32
 
 
-def _step_model(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, *, on_cpu: bool) -> StepModel:
+def _step_model(
+    config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, max_seq_len: int, *, on_cpu: bool
+) -> StepModel:
     family = model_class(spec.architecture)
     return StepModel(
         ends=Template(lambda: family(spec, dtype=dtype)),
         layer=Template(lambda: family.Layer(spec, dtype=dtype)),
-        num_layers=spec.num_layers,
+        kinds=family.layer_kinds(spec),
+        ropes=family.ropes(spec, max_seq_len),
         stacked=stacks_layers(dtype, on_cpu=on_cpu),
-        frequencies=inverse_frequencies(spec.rope),
         activation_dtype=jnp.dtype(jnp.float32) if on_cpu else dtype,
         attention=ATTENTION[config.attention_backend],
     )

@@ -13,7 +13,7 @@ carry, never xs/ys: those would be copied.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,8 +23,8 @@ from jax import lax
 from sgl_jax.engine.attention import kv_write
 from sgl_jax.engine.attention.api import AttentionBackend, RaggedRows
 from sgl_jax.engine.execution.batch import ROW_FLOATS, Layout
-from sgl_jax.engine.layers.rotary import Frequencies, rotation
-from sgl_jax.engine.models.base import KV, LayerContext, Template
+from sgl_jax.engine.layers.rotary import Rope, rotation
+from sgl_jax.engine.models.base import KV, LayerContext, LayerKind, Template
 from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
 from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs
 from sgl_jax.engine.sampling.sampler import SamplingInputs, sample
@@ -54,28 +54,36 @@ class StepModel(NamedTuple):
 
     Attributes:
         ends, layer: modules without arrays.
-        num_layers: blocks between the ends.
+        kinds: what distinguishes the blocks between the ends, one entry each.
+        ropes: the rotations that kinds choose from.
         stacked: whether layer leaves (and the pool) carry all layers on their first axis.
-        frequencies: rotary inverse frequencies, float32[rotary_dim / 2].
         activation_dtype: type of the residual stream.
         attention: the backend.
     """
 
     ends: Template[Decoder]
     layer: Template[DecoderLayer]
-    num_layers: int
+    kinds: tuple[LayerKind, ...]
+    ropes: tuple[Rope, ...]
     stacked: bool
-    frequencies: Frequencies
     activation_dtype: jnp.dtype
     attention: AttentionBackend
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks between the ends."""
+        return len(self.kinds)
 
 
 Params = tuple[jax.Array, ...]
 """Leaves of the ends, then of the layers: once when stacked, else layer after layer."""
 Pools = tuple[KV, ...]
 """One pool a layer, or a single one for all when stacked."""
-ContextOf = Callable[[jax.Array | int], LayerContext]
-"""The context of the layer whose pages begin at this offset of its pool."""
+ContextOf = Callable[[jax.Array | int, jax.Array | int], LayerContext]
+"""The context of a layer: its number, and where its pages begin in its pool."""
+Rotations = Sequence[tuple[jax.Array, jax.Array]]
+NO_WINDOW = 1 << 30
+"""A window that sees all keys, where layers with and without one share their code."""
 StepFunction = Callable[[Params, Pools, DeviceState, jax.Array], tuple[Pools, DeviceState, Drawn]]
 
 
@@ -110,10 +118,11 @@ def _step(
     ends = model.ends.bind(params[: len(model.ends.leaves)])
     hidden = ends.embed(token_ids).astype(model.activation_dtype)
     attend = functools.partial(_attend, model.attention, rows, layout.bucket.single, page, positions % page_size, live)
-    rope = rotation(positions, model.frequencies)
+    rotations = [rotation(positions, rope) for rope in model.ropes]
 
-    def context(page_offset: jax.Array | int) -> LayerContext:
-        return LayerContext(positions, rope, functools.partial(attend, page_offset=page_offset))
+    def context(layer: jax.Array | int, page_offset: jax.Array | int) -> LayerContext:
+        window, rope = _traits(model.kinds, rotations, layer)
+        return LayerContext(positions, rope, functools.partial(attend, window=window, page_offset=page_offset))
 
     fold = _fold_stacked if model.stacked else _fold_unrolled
     hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)
@@ -147,6 +156,20 @@ def _positions(field: dict[str, jax.Array]) -> jax.Array:
     return jnp.maximum(start + jnp.arange(row.shape[0], dtype=jnp.int32) - row_start, 0)
 
 
+def _traits(
+    kinds: Sequence[LayerKind], rotations: Rotations, layer: jax.Array | int
+) -> tuple[jax.Array | int | None, tuple[jax.Array, jax.Array]]:
+    """A layer's window and rotation: constants where they are known, else looked up on the device."""
+    if len(set(kinds)) == 1:
+        layer = 0
+    if isinstance(layer, int):
+        return kinds[layer].window, rotations[kinds[layer].rope]
+    windows = jnp.asarray([NO_WINDOW if kind.window is None else kind.window for kind in kinds], jnp.int32)
+    which = jnp.asarray([kind.rope for kind in kinds], jnp.int32)[layer]
+    cos, sin = (lax.select_n(which, *tables) for tables in zip(*rotations, strict=True))
+    return windows[layer], (cos, sin)
+
+
 def _attend(
     attention: AttentionBackend,
     rows: RaggedRows,
@@ -160,6 +183,9 @@ def _attend(
     kv: KV,
     *,
     scale: float,
+    softcap: float | None = None,
+    sinks: jax.Array | None = None,
+    window: jax.Array | int | None,
     page_offset: jax.Array | int,
 ) -> tuple[jax.Array, KV]:
     """Writes the new keys and values, then attends over all of them."""
@@ -168,7 +194,18 @@ def _attend(
     nowhere = num_pages * page_size + jnp.arange(live.shape[0], dtype=jnp.int32)
     slots = jnp.where(live, (page + page_offset) * page_size + offset, nowhere)
     key_pages, value_pages = kv_write.write(kv[0], key, slots), kv_write.write(kv[1], value, slots)
-    out = attention(query, key_pages, value_pages, rows, scale=scale, page_offset=page_offset, single_token_rows=single)
+    out = attention(
+        query,
+        key_pages,
+        value_pages,
+        rows,
+        scale=scale,
+        window=window,
+        softcap=softcap,
+        sinks=sinks,
+        page_offset=page_offset,
+        single_token_rows=single,
+    )
     return out, (key_pages, value_pages)
 
 
@@ -179,7 +216,7 @@ def _fold_unrolled(
     pools = []
     for index in range(model.num_layers):
         layer = model.layer.bind(leaves[index * width : (index + 1) * width])
-        hidden, pool = layer(hidden, kv[index], context(0))
+        hidden, pool = layer(hidden, kv[index], context(index, 0))
         pools.append(pool)
     return hidden, tuple(pools)
 
@@ -193,7 +230,7 @@ def _fold_stacked(
     def block(carry: tuple[jax.Array, KV], layer: tuple[jax.Array, Params]) -> tuple[tuple[jax.Array, KV], None]:
         hidden, pool = carry
         index, layer_leaves = layer
-        return model.layer.bind(layer_leaves)(hidden, pool, context(index * pages_per_layer)), None
+        return model.layer.bind(layer_leaves)(hidden, pool, context(index, index * pages_per_layer)), None
 
     indices = jnp.arange(model.num_layers, dtype=jnp.int32)
     (hidden, stacked), _ = lax.scan(block, (hidden, stacked), (indices, leaves))
