@@ -35,7 +35,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_body_bytes: int = 32 * 1024 * 1024
     strict_fields: bool = False
     log_level: str = "info"
-    drain_seconds: float = 3.0
+    drain_seconds: float = 2.0
     on_engine_death: Literal["exit", "stay"] = "exit"
 
     def __post_init__(self) -> None:
