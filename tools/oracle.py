@@ -8,8 +8,8 @@ Run it when a golden is added, not in CI. It needs its own environment, outside 
     ORACLE/bin/python -m tools.oracle smollm2 SmolLM2.gguf
     ORACLE/bin/python -m tools.oracle tokenizer SmolLM2.gguf
 
-A golden lists prompts with their greedy tokens and, at every step, the five likeliest tokens with their
-log-probabilities. Only prompts where the winner leads by at least `MIN_MARGIN` at every step are kept, so that
+A golden lists prompts with their greedy tokens and, at every step, the five likeliest tokens (tiny models: two) with
+their log-probabilities. Only prompts where the winner leads by at least `MIN_MARGIN` at every step are kept, so that
 float noise cannot flip a token: an engine that differs is wrong. What is asked stands in `oracle_cases.py`.
 """
 
@@ -35,6 +35,8 @@ MIN_MARGIN = 2e-3
 """Ten times and more what float32 sums in another order move a log-probability."""
 NEW_TOKENS = 64
 TINY_NEW_TOKENS = 32
+TINY_TOP = 2
+"""Likeliest tokens listed at each step: the winner and the next."""
 
 
 def write_smollm2(path: Path) -> None:
@@ -66,20 +68,21 @@ def write_tokenizer(path: Path) -> None:
 
 def write_tiny(name: str) -> None:
     """Greedy tokens of one seeded tiny model, for one random prompt of each length."""
-    arguments = cases.TINY_MODELS[name]
+    arguments = {**cases.TINY_MODELS, **cases.FAMILY_MODELS}[name]
+    usual = cases.TINY_PROMPT_LENGTHS if name in cases.TINY_MODELS else cases.FAMILY_PROMPT_LENGTHS
     with tempfile.TemporaryDirectory() as folder:
         path = make_tiny_model(folder, **arguments)
         model = load_folder(path)
         digest = tiny_digest(path)
     kept: list[dict[str, Any]] = []
-    for length in cases.TINY_PROMPT_LENGTHS:
+    for length in cases.OWN_PROMPT_LENGTHS.get(name, usual):
         for attempt in range(cases.CANDIDATES_PER_LENGTH):
             generator = torch.Generator().manual_seed(1000 * length + attempt)
             # 0, 1 and 2 are special tokens: a prompt may hold them, but plain ones are what users send.
             prompt_ids = torch.randint(3, model.config.vocab_size, (length,), generator=generator).tolist()
             steps = _clear_steps(model, prompt_ids, TINY_NEW_TOKENS)
             if steps is not None and len({step.top_ids[0] for step in steps}) >= TINY_NEW_TOKENS // 4:
-                kept.append(_case(prompt_ids, steps))
+                kept.append(_case(prompt_ids, steps, TINY_TOP))
                 break
         else:
             raise SystemExit(f"{name}: no prompt of {length} tokens has clear winners; choose another seed")
@@ -99,13 +102,13 @@ def _clear_steps(model: Any, prompt_ids: Sequence[int], count: int) -> list[Step
     return steps
 
 
-def _case(prompt_ids: Sequence[int], steps: Sequence[Step]) -> dict[str, Any]:
+def _case(prompt_ids: Sequence[int], steps: Sequence[Step], top: int | None = None) -> dict[str, Any]:
     return {
         "min_margin": round(min(step.margin for step in steps), 6),
         "prompt_ids": list(prompt_ids),
         "token_ids": [step.top_ids[0] for step in steps],
-        "top_ids": [step.top_ids for step in steps],
-        "top_logprobs": [step.top_logprobs for step in steps],
+        "top_ids": [step.top_ids[:top] for step in steps],
+        "top_logprobs": [step.top_logprobs[:top] for step in steps],
     }
 
 
@@ -130,14 +133,15 @@ def _write(name: str, head: dict[str, Any], rows: Iterable[dict[str, Any]]) -> N
 
 def main() -> None:
     """The command line."""
+    tiny_names = [*cases.TINY_MODELS, *cases.FAMILY_MODELS]
     parser = argparse.ArgumentParser(description="Write golden outputs computed by transformers.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("tiny").add_argument("names", nargs="*", help=", ".join(cases.TINY_MODELS))
+    commands.add_parser("tiny").add_argument("names", nargs="*", help=", ".join(tiny_names))
     for command in ("smollm2", "tokenizer"):
         commands.add_parser(command).add_argument("gguf", type=Path)
     options = parser.parse_args()
     if options.command == "tiny":
-        for name in options.names or cases.TINY_MODELS:
+        for name in options.names or tiny_names:
             write_tiny(name)
     elif options.command == "smollm2":
         write_smollm2(options.gguf)

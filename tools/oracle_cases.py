@@ -29,6 +29,66 @@ TINY_MODELS: dict[str, dict[str, Any]] = {
 TINY_PROMPT_LENGTHS = (3, 17, 70)
 """Shorter than a page, over one page, over several pages."""
 
+PHI_DIVISORS = {
+    "short_factor": [1.0, 1.1, 1.25, 1.5, 1.75, 2.0],
+    "long_factor": [1.0, 1.5, 2.5, 4.0, 6.0, 8.0],
+}
+"""LongRoPE's divisors for 12 rotated dimensions, three quarters of a head of 16."""
+
+FAMILY_MODELS: dict[str, dict[str, Any]] = {
+    "qwen2": {"architecture": "Qwen2ForCausalLM", "seed": 1, "tie": True},
+    "qwen2_window": {
+        "architecture": "Qwen2ForCausalLM",
+        "seed": 2,
+        "use_sliding_window": True,
+        "sliding_window": 24,
+        "max_window_layers": 1,
+    },
+    "qwen3": {"architecture": "Qwen3ForCausalLM", "seed": 1},
+    "mistral": {"architecture": "MistralForCausalLM", "seed": 1},
+    "gemma": {"architecture": "GemmaForCausalLM", "seed": 1, "tie": True},
+    "gemma2": {"architecture": "Gemma2ForCausalLM", "seed": 1, "tie": True},
+    "gemma3": {"architecture": "Gemma3ForCausalLM", "seed": 1, "tie": True},
+    "llama_rope_dynamic": {
+        "seed": 1,
+        "max_position_embeddings": 64,
+        "rope_scaling": {"rope_type": "dynamic", "factor": 4.0},
+    },
+    "llama_rope_yarn": {
+        "seed": 1,
+        "rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64},
+    },
+    "phi3": {"architecture": "Phi3ForCausalLM", "seed": 1, "sliding_window": 24},
+    "phi3_longrope_short": {
+        "architecture": "Phi3ForCausalLM",
+        "seed": 2,
+        "original_max_position_embeddings": 512,
+        "rope_scaling": {"type": "longrope", "attention_factor": 1.2, **PHI_DIVISORS},
+    },
+    "phi3_longrope_long": {
+        "architecture": "Phi3ForCausalLM",
+        "seed": 2,
+        "original_max_position_embeddings": 16,
+        "rope_scaling": {"type": "longrope", **PHI_DIVISORS},
+    },
+    "olmo2": {"architecture": "Olmo2ForCausalLM", "seed": 1},
+    "granite": {"architecture": "GraniteForCausalLM", "seed": 1, "tie": True},
+    "cohere2": {"architecture": "Cohere2ForCausalLM", "seed": 2, "tie": True},
+    "stablelm": {"architecture": "StableLmForCausalLM", "seed": 1},
+    "glm4": {"architecture": "Glm4ForCausalLM", "seed": 1},
+    "smollm3": {"architecture": "SmolLM3ForCausalLM", "seed": 1, "tie": True},
+}
+"""The same for the other families and rotation rules."""
+
+FAMILY_PROMPT_LENGTHS = (1, 20, 300)
+"""One token, over one page, over several blocks of keys and many windows."""
+
+OWN_PROMPT_LENGTHS: dict[str, tuple[int, ...]] = {
+    "llama_rope_dynamic": (1, 20, 60),  # generation outgrows the trained length, no prompt does
+    "phi3_longrope_long": (17, 40, 300),  # all are longer than the trained length
+}
+"""Where a rule has reasons of its own: golden name -> prompt lengths."""
+
 CANDIDATES_PER_LENGTH = 24
 """Random prompts tried before a tiny model's golden is given up."""
 

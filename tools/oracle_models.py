@@ -98,13 +98,18 @@ def greedy(model: Any, prompt_ids: Sequence[int], count: int) -> list[Step]:
     with torch.no_grad():
         token, cache = torch.tensor([list(prompt_ids)]), None
         generated: list[int] = []
+        last: list[torch.Tensor] = []
         for _ in range(count):
             output = model(token, past_key_values=cache, use_cache=True)
+            last.append(output.logits[0, -1])
             token, cache = output.logits[:, -1].argmax(-1, keepdim=True), output.past_key_values
             generated.append(int(token))
         whole = torch.tensor([[*prompt_ids, *generated]])
-        logits = model(whole, use_cache=False).logits[0, len(prompt_ids) - 1 : -1].double()
-        values, ids = logits.log_softmax(-1).topk(5)
+        logits = model(whole, use_cache=False).logits[0, len(prompt_ids) - 1 : -1]
+        if (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic":
+            # One long forward turns all tokens by the whole length, and generation each by its own: that is meant.
+            logits = torch.stack(last)
+        values, ids = logits.double().log_softmax(-1).topk(5)
     assert ids[:, 0].tolist() == generated, "a near tie: cached and uncached decoding differ"
     return [Step(row.tolist(), [round(v, 6) for v in value.tolist()]) for row, value in zip(ids, values, strict=True)]
 

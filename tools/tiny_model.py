@@ -7,7 +7,7 @@ The same arguments give the same bytes on every machine, so a test stores a seed
 an untied model of one seed share all other tensors.
 
 Needs numpy, ml_dtypes, safetensors and tokenizers; neither jax nor torch. A further architecture is one
-more row in `ARCHITECTURES`.
+more row in `tiny_model_architectures.ARCHITECTURES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,90 +26,19 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tools.tiny_model_architectures import ARCHITECTURES, BASE_CONFIG, VOCAB_SIZE
+
 Array = npt.NDArray[Any]
 
 DTYPES: dict[str, npt.DTypeLike] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-VOCAB_SIZE = 512
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-
-BASE_CONFIG: dict[str, Any] = {
-    "vocab_size": VOCAB_SIZE,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 512,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0,
-    "hidden_act": "silu",
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "use_cache": True,
-}
-
-EMBEDDING_STD = 0.5
-"""Hidden width 64 then gives logits with a standard deviation of about 4: a clear winner nearly always."""
-QUERY_KEY_GAIN = 1.6
-"""Attention scores with a standard deviation of about 2.5: a wrong position or page changes the text."""
-OUTPUT_GAIN = 2.5
-"""Lets the layers outweigh the embedding, or a tied model would repeat its last token for ever."""
-
-
-@dataclass(frozen=True)
-class TensorRule:
-    """One tensor of a checkpoint, once or once a layer.
-
-    Attributes:
-        name: with `{layer}` where the layer's number goes.
-        shape: an axis letter each, see `_axes`.
-        init: a key of `_INITS`: `matmul` draws with std `gain / sqrt(last axis)`, `embedding` and `bias`
-            with std `gain`, and `norm` within `gain` ± 0.2.
-        gain: scale of the draw.
-    """
-
-    name: str
-    shape: str
-    init: str = "matmul"
-    gain: float = 1.0
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How a family's checkpoint differs: its tensors, and config fields beyond `BASE_CONFIG`."""
-
-    model_type: str
-    tensors: tuple[TensorRule, ...]
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-_LAYER = "model.layers.{layer}."
-_LLAMA_TENSORS = (
-    TensorRule("model.embed_tokens.weight", "VH", "embedding", EMBEDDING_STD),
-    TensorRule(_LAYER + "input_layernorm.weight", "H", "norm"),
-    TensorRule(_LAYER + "self_attn.q_proj.weight", "QH", gain=QUERY_KEY_GAIN),
-    TensorRule(_LAYER + "self_attn.k_proj.weight", "KH", gain=QUERY_KEY_GAIN),
-    TensorRule(_LAYER + "self_attn.v_proj.weight", "KH"),
-    TensorRule(_LAYER + "self_attn.o_proj.weight", "HQ", gain=OUTPUT_GAIN),
-    TensorRule(_LAYER + "post_attention_layernorm.weight", "H", "norm"),
-    TensorRule(_LAYER + "mlp.gate_proj.weight", "FH"),
-    TensorRule(_LAYER + "mlp.up_proj.weight", "FH"),
-    TensorRule(_LAYER + "mlp.down_proj.weight", "HF", gain=OUTPUT_GAIN),
-    TensorRule("model.norm.weight", "H", "norm"),
-    TensorRule("lm_head.weight", "VH", "embedding", EMBEDDING_STD),
-)
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "LlamaForCausalLM": Architecture("llama", _LLAMA_TENSORS, {"attention_bias": False, "mlp_bias": False}),
-}
 
 
 def make_tiny_model(
@@ -173,8 +101,7 @@ def tiny_config(architecture: str, *, tie: bool, dtype: str, **overrides: Any) -
         "architectures": [architecture],
         "model_type": family.model_type,
         "dtype": dtype,
-        **BASE_CONFIG,
-        **family.config,
+        **{key: value for key, value in {**BASE_CONFIG, **family.config}.items() if value is not None},
         "tie_word_embeddings": tie,
         **overrides,
     }
@@ -202,9 +129,11 @@ def _axes(config: Mapping[str, Any]) -> dict[str, int]:
         "V": config["vocab_size"],
         "H": config["hidden_size"],
         "F": config["intermediate_size"],
+        "G": 2 * config["intermediate_size"],
         "D": config["head_dim"],
         "Q": config["num_attention_heads"] * config["head_dim"],
         "K": config["num_key_value_heads"] * config["head_dim"],
+        "A": (config["num_attention_heads"] + 2 * config["num_key_value_heads"]) * config["head_dim"],
     }
 
 

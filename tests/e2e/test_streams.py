@@ -59,12 +59,22 @@ def test_stop_strings(http: httpx.Client, stop: str | list[str], text: str, matc
     assert last["matched_stop"] == whole["matched_stop"] == matched
 
 
-def test_a_stop_token_and_the_end_of_the_turn(http: httpx.Client) -> None:
-    asked = {"messages": [{"role": "user", "content": "Say yes."}], "temperature": 0, "max_tokens": 200}
+def test_the_end_of_the_turn_and_stop_tokens(http: httpx.Client) -> None:
+    conversation = [
+        {"role": "user", "content": "Name a primary colour."},
+        {"role": "assistant", "content": "Red is a primary colour."},
+        {"role": "user", "content": "Why?"},
+    ]
+    asked = {"messages": conversation, "temperature": 0}
     said = http.post("/v1/chat/completions", json=asked).json()["choices"][0]
     assert said["finish_reason"] == "stop"
     assert said["matched_stop"] == http.get("/get_server_info").json()["engine"]["eos_token_ids"][0]
-    assert "<|im_end|>" not in said["message"]["content"]
+    text = said["message"]["content"]
+    assert text.endswith(".")  # and nothing of <|im_end|>
+    (colour,) = http.post("/tokenize", json={"prompt": " colour", "add_special_tokens": False}).json()["tokens"]
+    cut = http.post("/v1/chat/completions", json={**asked, "stop_token_ids": [colour]}).json()["choices"][0]
+    assert (cut["finish_reason"], cut["matched_stop"]) == ("stop", colour)
+    assert cut["message"]["content"] == text.split(" colour")[0]
 
 
 def test_native_events_grow_to_the_whole_answer(http: httpx.Client) -> None:

@@ -35,8 +35,8 @@ def compare(cases: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) 
 
 @pytest.fixture(scope="module")
 def tiny_engine(tiny_folder: Path) -> Iterator[Engine]:
-    options = {"dtype": "float32", "max_total_tokens": 1024, "max_running_requests": 4, "skip_warmup": True}
-    with Engine(model_path=str(tiny_folder), **options) as engine:
+    options = {"dtype": "float32", "max_total_tokens": 1024, "max_running_requests": 4, "chunked_prefill_size": 64}
+    with Engine(skip_warmup=True, model_path=str(tiny_folder), **options) as engine:
         yield engine
 
 

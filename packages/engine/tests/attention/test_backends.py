@@ -16,25 +16,31 @@ from sgl_jax.engine.attention.reference import reference_attention
 from sgl_jax.engine.attention.xla import xla_attention
 
 BACKENDS = {
-    name: jax.jit(backend, static_argnames=("scale", "single_token_rows"))
+    name: jax.jit(backend, static_argnames=("scale", "softcap", "single_token_rows"))
     for name, backend in {"xla": xla_attention, "reference": reference_attention}.items()
 }
 # Shapes are few so that the hypothesis examples share compiled code.
 NUM_ROWS, NUM_TOKENS, NUM_PAGES, TABLE = 4, 40, 64, 20
 
 
-def dense_attention(query, keys, values, scale):
+def dense_attention(query, keys, values, scale, *, window=None, softcap=None, sinks=None):
     """NumPy attention of one row: its queries are the last positions of its keys."""
     groups = query.shape[1] // keys.shape[1]
     keys, values = np.repeat(keys, groups, 1), np.repeat(values, groups, 1)
     scores = np.einsum("thd,shd->hts", query, keys) * scale
-    position = np.arange(len(keys)) - (len(keys) - len(query))
-    scores = np.where(position[None, None, :] <= np.arange(len(query))[None, :, None], scores, -np.inf)
+    if softcap is not None:
+        scores = softcap * np.tanh(scores / softcap)
+    ahead = np.arange(len(keys)) - (len(keys) - len(query)) - np.arange(len(query))[:, None]
+    scores = np.where((ahead > 0) | (ahead <= -(window or np.inf)), -np.inf, scores)
+    if sinks is not None:
+        sink = np.broadcast_to(sinks[:, None, None], (*scores.shape[:2], 1))
+        scores = np.concatenate([scores, sink], -1)
+        values = np.concatenate([values, np.zeros_like(values[:1])])
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return np.einsum("hts,shd->thd", weights / weights.sum(-1, keepdims=True), values)
 
 
-def build(rng, lengths, contexts, *, page_size, heads, kv_heads, head_dim, dtype, layers, layer):
+def build(rng, lengths, contexts, *, page_size, heads, kv_heads, head_dim, dtype, layers, layer, **options):
     """A pool of noise with scattered pages, the packed queries, and the dense answer."""
     free = list(rng.permutation(NUM_PAGES))
     table = np.zeros((NUM_ROWS, TABLE), np.int32)
@@ -52,7 +58,7 @@ def build(rng, lengths, contexts, *, page_size, heads, kv_heads, head_dim, dtype
         where = pages[position // page_size] + layer * NUM_PAGES, position % page_size
         keys, values = (pool[where].astype(np.float32) for pool in pools)
         tokens = slice(start[row], start[row] + length)
-        expected[tokens] = dense_attention(query[tokens], keys, values, head_dim**-0.5)
+        expected[tokens] = dense_attention(query[tokens], keys, values, head_dim**-0.5, **options)
     stored = kv_write.stored_dtype(jnp.dtype(dtype), "cpu")
     key_pages, value_pages = (jnp.asarray(pool.view(stored)) for pool in pools)
     rows = RaggedRows(*(jnp.asarray(x, jnp.int32) for x in (start, lengths, lengths + contexts, table)))
@@ -71,6 +77,22 @@ def build(rng, lengths, contexts, *, page_size, heads, kv_heads, head_dim, dtype
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_agrees_with_dense_attention(backend, page_size, heads, kv_heads, head_dim, dtype, data):
+    check(backend, data, page_size=page_size, heads=heads, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize("sunk", [False, True])
+@given(data=st.data(), window=st.sampled_from([None, 1, 5, 24, 127, 128, 129, 1 << 30]))
+@settings(max_examples=20, deadline=None)
+def test_windows_softcaps_and_sinks(backend, capped, sunk, data, window):
+    sinks = np.asarray([0.5, -1.0, 3.0, 0.0], np.float32) if sunk else None
+    options = {"window": window, "softcap": 2.5 if capped else None, "sinks": sinks}
+    check(backend, data, page_size=16, heads=4, kv_heads=2, head_dim=16, dtype=np.float32, **options)
+
+
+def check(backend, data, *, page_size, heads, kv_heads, head_dim, dtype, **options):
+    """One ragged batch drawn by hypothesis, against the dense answer."""
     room = min(TABLE, NUM_PAGES // NUM_ROWS) * page_size
     single = data.draw(st.booleans())
     length = st.integers(0, 1) if single else st.integers(0, min(NUM_TOKENS // NUM_ROWS, room))
@@ -82,14 +104,40 @@ def test_agrees_with_dense_attention(backend, page_size, heads, kv_heads, head_d
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     query, keys, values, rows, expected = build(
         rng, lengths, contexts, page_size=page_size, heads=heads, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype,
-        layers=2, layer=layer,
+        layers=2, layer=layer, **options,
     )  # fmt: skip
     out = BACKENDS[backend](
-        query, keys, values, rows, scale=head_dim**-0.5, page_offset=layer * NUM_PAGES, single_token_rows=single
+        query,
+        keys,
+        values,
+        rows,
+        scale=head_dim**-0.5,
+        page_offset=layer * NUM_PAGES,
+        single_token_rows=single,
+        **options,
     )
     live = int(lengths.sum())
     np.testing.assert_allclose(np.asarray(out)[:live], expected[:live], atol=2e-5)
     assert np.isfinite(np.asarray(out)).all()
+
+
+@pytest.mark.parametrize("lengths", [[1, 1, 1, 0], [1, 10, 20, 0]])
+def test_keys_before_the_window_are_not_read(lengths):
+    """A short row beside long ones too: each row starts where its own window does."""
+    window, page_size, block = 24, 16, 128
+    lengths, contexts = np.asarray(lengths), np.asarray([3, 220, 140, 0])
+    shape = {"page_size": page_size, "heads": 2, "kv_heads": 1, "head_dim": 16, "dtype": np.float32}
+    query, keys, values, rows, expected = build(
+        np.random.default_rng(0), lengths, contexts, **shape, layers=1, layer=0, window=window
+    )
+    poison = np.asarray(values).copy()
+    for table, context in zip(np.asarray(rows.block_table), contexts, strict=True):
+        first_block = max(context - window + 1, 0) // block
+        poison[table[: first_block * block // page_size]] = np.nan
+    assert np.isnan(poison).any()
+    out = BACKENDS["xla"](query, keys, jnp.asarray(poison), rows, scale=0.25, window=window)
+    live = int(lengths.sum())
+    np.testing.assert_allclose(np.asarray(out)[:live], expected[:live], atol=2e-5)
 
 
 def test_writes_outside_the_pool_are_dropped():

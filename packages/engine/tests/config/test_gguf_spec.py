@@ -14,7 +14,7 @@ from sgl_jax.engine.config.gguf_directory import GgufTensor
 from sgl_jax.engine.config.gguf_spec import config_from_metadata, gguf_to_hf_config
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.errors import ModelLoadError
-from sgl_jax.engine.layers.rotary import inverse_frequencies
+from sgl_jax.engine.layers.rope_scaling import make_rope
 
 PATH = Path("model.gguf")
 
@@ -54,7 +54,7 @@ def test_a_llama() -> None:
     assert (spec.num_layers, spec.hidden_size, spec.intermediate_size) == (2, 64, 96)
     assert (spec.num_heads, spec.num_kv_heads, spec.head_dim) == (4, 2, 16)
     assert spec.max_position_embeddings == 1024
-    assert spec.rms_norm_eps == 1e-5
+    assert spec.norm_eps == 1e-5
     assert (spec.rope.theta, spec.rope.rotary_dim, spec.rope.scaling) == (500000.0, 16, None)
     assert spec.vocab_size == 100, "the embedding's rows count, not what the metadata says"
     assert (spec.bos_token_id, spec.eos_token_ids) == (1, (2,))
@@ -111,17 +111,18 @@ def test_per_layer_lists_collapse_when_all_layers_agree() -> None:
 
 def test_linear_and_yarn_scaling() -> None:
     linear = {"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 4.0}
-    assert convert(metadata(**linear)).rope.scaling == {"rope_type": "linear", "factor": 4.0}
+    scaling = convert(metadata(**linear)).rope.scaling
+    assert scaling is not None
+    assert (scaling["rope_type"], scaling["factor"]) == ("linear", 4.0)
     yarn = {
         "llama__rope__scaling__type": "yarn",
         "llama__rope__scaling__factor": 2.0,
         "llama__rope__scaling__original_context_length": 512,
     }
-    assert convert(metadata(**yarn)).rope.scaling == {
-        "rope_type": "yarn",
-        "factor": 2.0,
-        "original_max_position_embeddings": 512,
-    }
+    scaling = convert(metadata(**yarn)).rope.scaling
+    assert scaling is not None
+    assert scaling["rope_type"] == "yarn"
+    assert (scaling["factor"], scaling["original_max_position_embeddings"]) == (2.0, 512)
     assert convert(metadata(llama__rope__scaling__type="none")).rope.scaling is None
 
 
@@ -142,8 +143,8 @@ def test_llama3_scaling_is_recovered_from_the_table_of_divisors(tmp_path: Path, 
         "original_max_position_embeddings": 8192,
     }
     base = {**config_from_metadata(PATH, fields, tensors()), "rope_scaling": None}
-    plain = inverse_frequencies(ModelSpec.from_hf_config(base).rope)
-    scaled = inverse_frequencies(ModelSpec.from_hf_config({**base, "rope_scaling": scaling}).rope)
+    plain = make_rope(ModelSpec.from_hf_config(base).rope, 512).frequencies
+    scaled = make_rope(ModelSpec.from_hf_config({**base, "rope_scaling": scaling}).rope, 512).frequencies
     path, directory = rope_table(tmp_path, (plain / scaled).astype(np.float32).tolist())
     assert config_from_metadata(path, fields, directory)["rope_scaling"] == scaling
 

@@ -143,11 +143,11 @@ def test_filters_that_leave_one_token_leave_the_likeliest(filters):
 
 
 def test_a_long_tail_is_drawn_no_oftener_than_it_weighs():
-    rows, vocab = 4096, 50_000
+    rows, vocab = 1024, 50_000
     logits = np.full((1, vocab), np.log(1e-5 / vocab), np.float32)  # the whole tail weighs 1e-5
     logits[0, 0] = 0.0
     drawn = jitted_sample(jnp.broadcast_to(jnp.asarray(logits), (rows, vocab)), inputs(rows, seed=np.arange(rows)))
-    assert int((np.asarray(drawn) != 0).sum()) <= 1  # 0.04 expected
+    assert int((np.asarray(drawn) != 0).sum()) == 0  # 0.01 expected
 
 
 def test_positions_give_fresh_draws():

@@ -5,7 +5,8 @@ K key/value heads, G = H/K query heads a key/value head, D head dimension, B blo
 
 A row is one sequence's share of the step: `row_len` consecutive tokens starting at `row_start` of
 the packed token axis, whose last token sees `kv_len` keys. Rows with one token come first; rows
-with `row_len == 0` are padding. Tokens see keys at positions up to and including their own.
+with `row_len == 0` are padding. Tokens see keys at positions up to and including their own; with a
+window, only the last `window` of these.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class AttentionBackend(Protocol):
         rows: RaggedRows,
         *,
         scale: float,
+        window: jax.Array | int | None = None,
+        softcap: float | None = None,
+        sinks: jax.Array | None = None,
         page_offset: jax.Array | int = 0,
         single_token_rows: bool = False,
     ) -> jax.Array:
@@ -52,6 +56,11 @@ class AttentionBackend(Protocol):
             key_pages, value_pages: storage[P, S, K, D], see `kv_write.stored_dtype`.
             rows: the ragged layout.
             scale: multiplies the scores.
+            window: keys that a token sees at most, its own included, at least 1; None sees all. Keys before
+                every token's window are not read, so that cost follows the window.
+            softcap: replaces each scaled score s by softcap * tanh(s / softcap); static.
+            sinks: float[H], a score for each head that takes its share of the softmax and gives no value
+                (Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks").
             page_offset: added to every page id (layers that share one stacked pool).
             single_token_rows: static promise that no row has more than one token.
 

@@ -16,6 +16,9 @@ def reference_attention(
     rows: RaggedRows,
     *,
     scale: float,
+    window: jax.Array | int | None = None,
+    softcap: float | None = None,
+    sinks: jax.Array | None = None,
     page_offset: jax.Array | int = 0,
     single_token_rows: bool = False,
 ) -> jax.Array:
@@ -36,7 +39,16 @@ def reference_attention(
     keys = jnp.repeat(keys, groups, axis=2).astype(jnp.float32)
     values = jnp.repeat(values, groups, axis=2).astype(jnp.float32)
     scores = jnp.einsum("thd,tshd->ths", query_thd.astype(jnp.float32), keys) * scale
-    visible = jnp.arange(width * page_size) <= position[:, None]
-    weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -jnp.inf), axis=-1)
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
+    key_position = jnp.arange(width * page_size)
+    visible = key_position <= position[:, None]
+    if window is not None:
+        visible &= key_position > position[:, None] - window
+    scores = jnp.where(visible[:, None], scores, -jnp.inf)
+    if sinks is not None:
+        sink = jnp.broadcast_to(sinks.astype(jnp.float32)[:, None], (num_tokens, num_heads, 1))
+        scores = jnp.concatenate([scores, sink], axis=-1)
+    weights = jax.nn.softmax(scores, axis=-1)[..., : width * page_size]
     out = jnp.einsum("ths,tshd->thd", weights, values)
     return jnp.where(belongs.any(1)[:, None, None], out, 0.0)

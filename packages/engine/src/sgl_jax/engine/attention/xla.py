@@ -2,8 +2,9 @@
 
 Queries are cut into tiles of one row each. All tiles walk their keys together, a block of pages at
 a time, with a running softmax (Milakov & Gimelshein 2018, "Online normalizer calculation for
-softmax", section 3). The number of blocks is a run-time value: the longest live tile decides it,
-not the pool, not the context limit, and no shape is compiled for it.
+softmax", section 3). The number of blocks is a run-time value: the live tile that sees the most
+decides it, not the pool, not the context limit, and no shape is compiled for it. With a window each
+tile starts at the first block that its first token sees.
 
 Rows of one token (decode) get tiles of width 1, longer rows tiles of width `TILE`; a group without
 live tiles runs no iteration.
@@ -41,6 +42,9 @@ def xla_attention(
     rows: RaggedRows,
     *,
     scale: float,
+    window: jax.Array | int | None = None,
+    softcap: float | None = None,
+    sinks: jax.Array | None = None,
     page_offset: jax.Array | int = 0,
     single_token_rows: bool = False,
 ) -> jax.Array:
@@ -52,7 +56,9 @@ def xla_attention(
         groups.append(_chunk_tiles(rows, num_tokens))
     for tiles in groups:
         query = query_thd[jnp.clip(tiles.token, 0, num_tokens - 1)].astype(jnp.float32) * scale
-        attended = _attend(query, key_pages, value_pages, tiles, page_offset)
+        attended = _attend(
+            query, key_pages, value_pages, tiles, window=window, softcap=softcap, sinks=sinks, page_offset=page_offset
+        )
         target = jnp.where(tiles.live, tiles.token, num_tokens)
         out = out.at[target].set(attended, mode="drop")
     return out
@@ -87,7 +93,15 @@ def _chunk_tiles(rows: RaggedRows, num_tokens: int) -> _Tiles:
 
 
 def _attend(
-    query_nwhd: jax.Array, key_pages: jax.Array, value_pages: jax.Array, tiles: _Tiles, page_offset: jax.Array | int
+    query_nwhd: jax.Array,
+    key_pages: jax.Array,
+    value_pages: jax.Array,
+    tiles: _Tiles,
+    *,
+    window: jax.Array | int | None,
+    softcap: float | None,
+    sinks: jax.Array | None,
+    page_offset: jax.Array | int,
 ) -> jax.Array:
     """Running-softmax attention of N tiles: float32[N, W, H, D]."""
     n, w, num_heads, d = query_nwhd.shape
@@ -97,19 +111,27 @@ def _attend(
     block_tokens = block_pages * page_size
     query = query_nwhd.reshape(n, w, k, g, d).transpose(0, 2, 3, 1, 4).reshape(n, k, g * w, d)
     position = jnp.where(tiles.live, tiles.position, -1)
-    num_blocks = -(-(jnp.max(position) + 1) // block_tokens)
+    first_block = jnp.zeros(n, jnp.int32)
+    if window is not None:
+        first_block = jnp.maximum(position[:, 0] - window + 1, 0) // block_tokens
+    num_blocks = jnp.max(-(-(jnp.max(position, axis=1) + 1) // block_tokens) - first_block)
     width = tiles.block_table.shape[1]
 
     def block(index: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         top, total, out = carry
-        # The last block may reach past the table: those keys lie behind every query and are masked.
-        columns = jnp.minimum(index * block_pages + jnp.arange(block_pages), width - 1)
-        pages = tiles.block_table[:, columns] + page_offset
+        number = (first_block + index)[:, None]
+        # A block may reach past the table: those keys lie behind every query and are masked.
+        columns = jnp.minimum(number * block_pages + jnp.arange(block_pages), width - 1)
+        pages = jnp.take_along_axis(tiles.block_table, columns, axis=1, mode="clip") + page_offset
         keys = kv_write.decode(key_pages[pages]).reshape(n, block_tokens, k, d)
         values = kv_write.decode(value_pages[pages]).reshape(n, block_tokens, k, d)
         scores = jnp.einsum("nkqd,nskd->nkqs", query, keys, preferred_element_type=jnp.float32)
-        key_position = index * block_tokens + jnp.arange(block_tokens)
+        if softcap is not None:
+            scores = softcap * jnp.tanh(scores / softcap)
+        key_position = (number * block_tokens + jnp.arange(block_tokens))[:, None, :]
         visible = key_position <= position[:, :, None]
+        if window is not None:
+            visible &= key_position > position[:, :, None] - window
         scores = jnp.where(visible[:, None, None], scores.reshape(n, k, g, w, block_tokens), _MASKED)
         scores = scores.reshape(n, k, g * w, block_tokens)
         new_top = jnp.maximum(top, scores.max(-1))
@@ -121,11 +143,13 @@ def _attend(
         )
         return new_top, total, out
 
-    start = (
-        jnp.full((n, k, g * w), _MASKED, jnp.float32),
-        jnp.zeros((n, k, g * w), jnp.float32),
-        jnp.zeros((n, k, g * w, d), jnp.float32),
-    )
+    # A token that sees nothing of a tile's first blocks sums up masked keys with weight 1; its first visible key
+    # then fades that sum to zero.
+    top, total = jnp.full((n, k, g * w), _MASKED, jnp.float32), jnp.zeros((n, k, g * w), jnp.float32)
+    if sinks is not None:
+        top = jnp.broadcast_to(sinks.astype(jnp.float32).reshape(k, g, 1), (n, k, g, w)).reshape(n, k, g * w)
+        total = jnp.ones_like(top)
+    start = top, total, jnp.zeros((n, k, g * w, d), jnp.float32)
     _, total, out = lax.fori_loop(0, num_blocks, block, start)
     out = out / jnp.maximum(total, 1e-30)[..., None]
     return out.reshape(n, k, g, w, d).transpose(0, 3, 1, 2, 4).reshape(n, w, num_heads, d)

@@ -8,12 +8,36 @@ import msgspec
 
 from sgl_jax.engine.errors import ModelLoadError
 
+_GEMMA = {"tie_word_embeddings": True, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh"}
+_GEMMA2 = {**_GEMMA, "sliding_window": 4096, "query_pre_attn_scalar": 256}
+FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
+    "MistralForCausalLM": {"sliding_window": 4096},
+    "GemmaForCausalLM": _GEMMA,
+    "Gemma2ForCausalLM": {**_GEMMA2, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+    "Gemma3ForCausalLM": {**_GEMMA2, "rope_theta": 1_000_000.0, "rope_local_base_freq": 10_000.0},
+    "Cohere2ForCausalLM": {"tie_word_embeddings": True, "sliding_window": 4096, "logit_scale": 0.0625},
+    "Glm4ForCausalLM": {"partial_rotary_factor": 0.5, "attention_bias": True},
+    "SmolLM3ForCausalLM": {"tie_word_embeddings": True, "rope_theta": 2_000_000.0},
+    "StableLmForCausalLM": {"partial_rotary_factor": 0.25},
+}
+"""What a family's `config.json` means where it is silent: the defaults of its class in `transformers`."""
+
+_ROPE_ALIASES = {"su": "longrope"}
+
 
 class RopeSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Rotary embedding: base frequency, rotated dimensions, and the scaling rule's own parameters."""
+    """Rotary embedding: base frequency, rotated dimensions, and the scaling rule's own parameters.
+
+    Attributes:
+        max_length: `max_position_embeddings`, the longest sequence.
+        trained_length: the longest before the rule stretched it.
+        scaling: has `rope_type`, and what that rule asks for.
+    """
 
     theta: float
     rotary_dim: int
+    max_length: int
+    trained_length: int
     scaling: dict[str, Any] | None = None
 
 
@@ -22,6 +46,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         architecture: the first entry of `architectures`.
+        max_position_embeddings: the longest sequence; with dynamic scaling that is beyond the trained length.
+        norm_eps: `rms_norm_eps`, or `layer_norm_eps` of families with that norm.
         raw: the whole config, for what only one family knows.
     """
 
@@ -34,7 +60,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     num_kv_heads: int
     head_dim: int
     max_position_embeddings: int
-    rms_norm_eps: float
+    norm_eps: float
     rope: RopeSpec
     tie_word_embeddings: bool
     hidden_act: str
@@ -58,6 +84,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         architectures = config.get("architectures")
         if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
             raise ModelLoadError("config.json has no 'architectures': is this a Hugging Face model folder?")
+        config = {**FAMILY_DEFAULTS.get(architectures[0], {}), **config}
         required = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         for name in required:
             if not isinstance(config.get(name), int) or config[name] < 1:
@@ -65,6 +92,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // heads
         try:
+            rope = rope_spec(config, int(head_dim))
             return cls(
                 architecture=architectures[0],
                 vocab_size=config["vocab_size"],
@@ -74,11 +102,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
                 num_heads=heads,
                 num_kv_heads=int(config.get("num_key_value_heads") or heads),
                 head_dim=int(head_dim),
-                max_position_embeddings=int(config.get("max_position_embeddings") or 2048),
-                rms_norm_eps=float(config.get("rms_norm_eps") or 1e-6),
-                rope=_rope(config, int(head_dim)),
+                max_position_embeddings=_longest(rope),
+                norm_eps=float(config.get("rms_norm_eps") or config.get("layer_norm_eps") or 1e-6),
+                rope=rope,
                 tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-                hidden_act=str(config.get("hidden_act") or config.get("hidden_activation") or "silu"),
+                hidden_act=str(config.get("hidden_activation") or config.get("hidden_act") or "silu"),
                 attention_bias=bool(config.get("attention_bias", False)),
                 mlp_bias=bool(config.get("mlp_bias", False)),
                 bos_token_id=_first(config.get("bos_token_id")),
@@ -89,18 +117,40 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
             raise ModelLoadError(f"config.json has a field of the wrong type: {error}.") from error
 
 
-def _rope(config: dict[str, Any], head_dim: int) -> RopeSpec:
-    # Newer configs nest everything under `rope_parameters`; older ones spread it over three keys.
+def rope_spec(config: dict[str, Any], head_dim: int, layer_type: str = "full_attention") -> RopeSpec:
+    """The rotary embedding that a config asks for.
+
+    Args:
+        config: parsed `config.json`.
+        head_dim: the whole head, rotated or not.
+        layer_type: which of the layers, where the config tells them apart.
+
+    Raises:
+        ModelLoadError: the entry is not an object.
+    """
+    # Newer configs nest everything under `rope_parameters`, some by layer type; older ones spread it over three keys.
     nested = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if isinstance(nested, dict):
+        nested = nested.get(layer_type, nested)
     if not isinstance(nested, dict):
         raise ModelLoadError(f"config.json: 'rope_scaling' must be an object, got {nested!r}.")
     kind = nested.get("rope_type") or nested.get("type") or "default"
+    original, longest = "original_max_position_embeddings", int(config.get("max_position_embeddings") or 2048)
     fraction = float(nested.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0)
     return RopeSpec(
         theta=float(nested.get("rope_theta") or config.get("rope_theta") or 10000.0),
         rotary_dim=int(head_dim * fraction),
-        scaling=None if kind == "default" else {**nested, "rope_type": kind},
+        max_length=longest,
+        trained_length=int(config.get(original) or nested.get(original) or longest),
+        scaling=None if kind == "default" else {**nested, "rope_type": _ROPE_ALIASES.get(kind, kind)},
     )
+
+
+def _longest(rope: RopeSpec) -> int:
+    # Other rules' configs state the stretched length themselves.
+    if rope.scaling is not None and rope.scaling["rope_type"] == "dynamic":
+        return int(rope.max_length * float(rope.scaling.get("factor", 1.0)))
+    return rope.max_length
 
 
 def _first(value: Any) -> int | None:

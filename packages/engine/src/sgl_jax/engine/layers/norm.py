@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation (Zhang & Sennrich 2019)."""
+"""Normalisation of vectors: root mean square (Zhang & Sennrich 2019) and mean and variance (Ba et al. 2016)."""
 
 from __future__ import annotations
 
@@ -19,4 +19,47 @@ class RMSNorm(nnx.Module):
         """float[..., size] -> the same shape and type."""
         x32 = x.astype(jnp.float32)
         x32 = x32 * lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
-        return (self.weight[...].astype(jnp.float32) * x32).astype(x.dtype)
+        return (self.scale() * x32).astype(x.dtype)
+
+    def scale(self) -> jax.Array:
+        """float32[size], what the normalised vector is multiplied by."""
+        return self.weight[...].astype(jnp.float32)
+
+
+class OffsetRMSNorm(RMSNorm):
+    """The same, scaled by `1 + weight`."""
+
+    def scale(self) -> jax.Array:
+        """float32[size], what the normalised vector is multiplied by."""
+        return 1.0 + super().scale()
+
+
+class LayerNorm(nnx.Module):
+    """Brings the last axis to mean 0 and variance 1 in float32, then scales by `weight`."""
+
+    def __init__(self, size: int, *, eps: float, dtype: jnp.dtype) -> None:
+        self.weight = nnx.Param(jnp.zeros((size,), dtype))
+        self.eps = eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float[..., size] -> the same shape and type."""
+        x32 = x.astype(jnp.float32)
+        x32 = x32 - jnp.mean(x32, axis=-1, keepdims=True)
+        x32 = x32 * lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
+        return (self.weight[...].astype(jnp.float32) * x32 + self.shift()).astype(x.dtype)
+
+    def shift(self) -> jax.Array | float:
+        """What is added at the end."""
+        return 0.0
+
+
+class BiasedLayerNorm(LayerNorm):
+    """The same, with a `bias` added at the end."""
+
+    def __init__(self, size: int, *, eps: float, dtype: jnp.dtype) -> None:
+        super().__init__(size, eps=eps, dtype=dtype)
+        self.bias = nnx.Param(jnp.zeros((size,), dtype))
+
+    def shift(self) -> jax.Array:
+        """float32[size]."""
+        return self.bias[...].astype(jnp.float32)

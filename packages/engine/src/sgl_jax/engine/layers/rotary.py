@@ -1,70 +1,78 @@
-"""Rotary position embedding (Su et al. 2021) in the half-split form, with the common scaling rules."""
+"""Rotary position embedding (Su et al. 2021): angles of positions, and turning vectors by them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from sgl_jax.engine.config.model_spec import RopeSpec
-from sgl_jax.engine.errors import ModelLoadError
-
 Frequencies = npt.NDArray[np.float32]
 
 
-def inverse_frequencies(spec: RopeSpec) -> Frequencies:
-    """float32[rotary_dim / 2]: radians a position, after the model's scaling rule.
+class Growth(NamedTuple):
+    """Dynamic NTK scaling: past the trained length the base grows with the position.
 
-    Raises:
-        ModelLoadError: the scaling rule is unknown or incomplete.
+    Attributes:
+        factor: how fast.
+        trained_length: positions before it keep the plain frequencies.
     """
-    plain = 1.0 / spec.theta ** (np.arange(0, spec.rotary_dim, 2, dtype=np.float32) / np.float32(spec.rotary_dim))
-    if spec.scaling is None:
-        return plain.astype(np.float32)
-    kind = spec.scaling["rope_type"]
-    if kind not in _RULES:
-        raise ModelLoadError(f"rope scaling {kind!r} is not supported; supported: {', '.join(_RULES)}.")
-    try:
-        return _RULES[kind](plain, spec.scaling).astype(np.float32)
-    except KeyError as error:
-        raise ModelLoadError(f"rope scaling {kind!r} lacks the parameter {error}.") from error
+
+    factor: float
+    trained_length: int
 
 
-def _linear(plain: Frequencies, scaling: dict[str, Any]) -> Frequencies:
-    return plain / np.float32(scaling["factor"])
+class Rope(NamedTuple):
+    """How a layer turns its queries and keys.
+
+    Attributes:
+        frequencies: float32[rotary_dim / 2], radians a position.
+        magnitude: multiplies cosines and sines.
+        growth: how frequencies depend on the position, where they do.
+    """
+
+    frequencies: Frequencies
+    magnitude: float = 1.0
+    growth: Growth | None = None
 
 
-def _llama3(plain: Frequencies, scaling: dict[str, Any]) -> Frequencies:
-    """Llama 3.1's rule: long waves are stretched, short ones kept, a smooth ramp between them."""
-    original = scaling["original_max_position_embeddings"]
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    wavelength = 2 * math.pi / plain
-    stretched = plain / scaling["factor"]
-    ramp = (original / wavelength - low) / (high - low)
-    smooth = (1 - ramp) * stretched + ramp * plain
-    scaled = np.where(wavelength > original / low, stretched, plain)
-    between = (wavelength <= original / low) & (wavelength >= original / high)
-    return np.where(between, smooth, scaled)
+def no_rotation(rotary_dim: int) -> Rope:
+    """Leaves vectors as they are: a layer without positions is a layer that turns by nothing."""
+    return Rope(np.zeros(rotary_dim // 2, np.float32))
 
 
-_RULES: dict[str, Callable[[Frequencies, dict[str, Any]], Frequencies]] = {"linear": _linear, "llama3": _llama3}
-
-
-def rotation(positions: jax.Array, frequencies: Frequencies) -> tuple[jax.Array, jax.Array]:
+def rotation(positions: jax.Array, rope: Rope) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines for int32[T] positions: two float32[T, rotary_dim / 2]."""
-    angles = positions[:, None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
+    position = positions[:, None].astype(jnp.float32)
+    angles = position * rope.frequencies
+    if rope.growth is not None:
+        factor, trained = rope.growth
+        # A token's angle depends on its own position and not on its sequence's length: a key in the cache
+        # stays right whatever follows. (Transformers' decoding, token by token, has the same angles.)
+        growth = jnp.maximum(factor * (position + 1) / trained - (factor - 1), 1.0)
+        pairs = len(rope.frequencies)
+        angles = angles * growth ** (-np.arange(pairs, dtype=np.float32) / np.float32(pairs - 1))
+    return jnp.cos(angles) * rope.magnitude, jnp.sin(angles) * rope.magnitude
 
 
-def rotate(x_thd: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Rotates the first `rotary_dim` dimensions of float[T, H, D], computed in float32."""
-    cos, sin = (part[:, None, :] for part in rope)
+def rotate(x_thd: jax.Array, cos_sin: tuple[jax.Array, jax.Array], *, interleaved: bool = False) -> jax.Array:
+    """Turns the first `rotary_dim` dimensions of float[T, H, D], computed in float32.
+
+    Args:
+        x_thd: queries or keys.
+        cos_sin: from `rotation`.
+        interleaved: pairs are neighbours (0, 1), (2, 3), …, and not one of each half.
+    """
+    cos, sin = (part[:, None, :] for part in cos_sin)
     half = cos.shape[-1]
-    first, second, rest = jnp.split(x_thd.astype(jnp.float32), [half, 2 * half], axis=-1)
-    turned = [first * cos - second * sin, second * cos + first * sin, rest]
-    return jnp.concatenate(turned, axis=-1).astype(x_thd.dtype)
+    x = x_thd.astype(jnp.float32)
+    turning, rest = x[..., : 2 * half], x[..., 2 * half :]
+    if interleaved:
+        first, second = turning[..., ::2], turning[..., 1::2]
+    else:
+        first, second = turning[..., :half], turning[..., half:]
+    turned = first * cos - second * sin, second * cos + first * sin
+    joined = jnp.stack(turned, -1).reshape(turning.shape) if interleaved else jnp.concatenate(turned, -1)
+    return jnp.concatenate([joined, rest], axis=-1).astype(x_thd.dtype)

@@ -18,21 +18,41 @@ KV = tuple[jax.Array, jax.Array]
 M = TypeVar("M", bound=nnx.Module)
 
 
+class LayerKind(NamedTuple):
+    """How a layer differs from its siblings, besides its weights. A layer itself never asks: its context obeys it.
+
+    Attributes:
+        window: keys that a token sees at most, its own included; None sees all.
+        rope: which of the family's rotations (`Decoder.ropes`) turns queries and keys.
+    """
+
+    window: int | None = None
+    rope: int = 0
+
+
 class Attend(Protocol):
-    """Writes the step's keys and values into the pages and attends over them."""
+    """Writes the step's keys and values into the pages and attends over them, within the layer's window."""
 
     def __call__(
-        self, query_thd: jax.Array, key_tkd: jax.Array, value_tkd: jax.Array, kv: KV, *, scale: float
+        self,
+        query_thd: jax.Array,
+        key_tkd: jax.Array,
+        value_tkd: jax.Array,
+        kv: KV,
+        *,
+        scale: float,
+        softcap: float | None = None,
+        sinks: jax.Array | None = None,
     ) -> tuple[jax.Array, KV]:
-        """Returns float32[T, H, D] and the updated pages."""
+        """Returns float32[T, H, D] and the updated pages; see `attention.api` for the options."""
 
 
 class LayerContext(NamedTuple):
-    """What all layers share in one step.
+    """What a layer gets of the step.
 
     Attributes:
         positions: int32[T].
-        rope: cosines and sines, each float32[T, rotary_dim / 2].
+        rope: cosines and sines of the layer's rotation, each float32[T, rotary_dim / 2].
         attend: attention over this layer's pages.
     """
 

@@ -16,20 +16,51 @@ from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.layers.embedding import Embedding
 from sgl_jax.engine.layers.linear import Linear
 from sgl_jax.engine.layers.mlp import GatedMLP
-from sgl_jax.engine.layers.norm import RMSNorm
-from sgl_jax.engine.layers.rotary import rotate
-from sgl_jax.engine.models.base import KV, LayerContext
+from sgl_jax.engine.layers.norm import LayerNorm, RMSNorm
+from sgl_jax.engine.layers.rope_scaling import make_rope
+from sgl_jax.engine.layers.rotary import Rope, rotate
+from sgl_jax.engine.models.base import KV, LayerContext, LayerKind
+
+Norm = RMSNorm | LayerNorm
 
 
 class Attention(nnx.Module):
-    """Grouped-query self-attention with rotary positions; q, k and v as one product."""
+    """Grouped-query self-attention with rotary positions; q, k and v as one product.
+
+    Attributes:
+        HEAD_NORMS: each head's query and key is normalised before it is turned, with one weight[D] for all heads.
+        NormType: of these norms.
+        INTERLEAVED: rotary pairs are neighbours, see `rotate`.
+        scale: multiplies the scores.
+        softcap: bounds the scores, see `attention.api`.
+    """
+
+    HEAD_NORMS: ClassVar[bool] = False
+    NormType: ClassVar[type[Norm]] = RMSNorm
+    INTERLEAVED: ClassVar[bool] = False
 
     def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
         self.heads = (spec.num_heads, spec.num_kv_heads, spec.head_dim)
         q_size, kv_size = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
-        self.qkv_proj = Linear(spec.hidden_size, q_size + 2 * kv_size, dtype=dtype, bias=spec.attention_bias)
-        self.o_proj = Linear(q_size, spec.hidden_size, dtype=dtype, bias=spec.attention_bias)
+        qkv_bias, output_bias = self.biases(spec)
+        self.qkv_proj = Linear(spec.hidden_size, q_size + 2 * kv_size, dtype=dtype, bias=qkv_bias)
+        self.o_proj = Linear(q_size, spec.hidden_size, dtype=dtype, bias=output_bias)
         self.scale = spec.head_dim**-0.5
+        self.softcap: float | None = None
+        if self.HEAD_NORMS:
+            self.q_norm = self.NormType(spec.head_dim, eps=spec.norm_eps, dtype=dtype)
+            self.k_norm = self.NormType(spec.head_dim, eps=spec.norm_eps, dtype=dtype)
+
+    @staticmethod
+    def biases(spec: ModelSpec) -> tuple[bool, bool]:
+        """Whether q, k and v have a bias, and whether the output has one."""
+        return spec.attention_bias, spec.attention_bias
+
+    def normalize(self, query_thd: jax.Array, key_tkd: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What happens to queries and keys before they are turned."""
+        if self.HEAD_NORMS:
+            return self.q_norm(query_thd), self.k_norm(key_tkd)
+        return query_thd, key_tkd
 
     def __call__(self, x: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
         """float[T, hidden] -> float[T, hidden] and the updated pages."""
@@ -37,19 +68,32 @@ class Attention(nnx.Module):
         tokens = x.shape[0]
         qkv = self.qkv_proj(x).reshape(tokens, num_heads + 2 * num_kv_heads, d)
         query, key, value = jnp.split(qkv, [num_heads, num_heads + num_kv_heads], axis=1)
-        query, key = rotate(query, context.rope), rotate(key, context.rope)
-        out, kv = context.attend(query, key, value, kv, scale=self.scale)
+        query, key = self.normalize(query, key)
+        query, key = (rotate(vectors, context.rope, interleaved=self.INTERLEAVED) for vectors in (query, key))
+        out, kv = context.attend(query, key, value, kv, scale=self.scale, softcap=self.softcap)
         return self.o_proj(out.reshape(tokens, num_heads * d).astype(x.dtype)), kv
 
 
 class DecoderLayer(nnx.Module):
-    """One block: hidden + attention(norm(hidden)), then + mlp(norm(·))."""
+    """One block: hidden + attention(norm(hidden)), then + mlp(norm(·)).
+
+    Attributes:
+        AttentionType, MlpType, NormType: what the block is made of.
+        NORMS: names of its norms over the hidden width; a family with others says how `__call__` uses them.
+    """
+
+    AttentionType: ClassVar[type[Attention]] = Attention
+    MlpType: ClassVar[type[GatedMLP]] = GatedMLP
+    NormType: ClassVar[type[Norm]] = RMSNorm
+    NORMS: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
+    input_layernorm: Norm
+    post_attention_layernorm: Norm
 
     def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
-        self.input_layernorm = RMSNorm(spec.hidden_size, eps=spec.rms_norm_eps, dtype=dtype)
-        self.self_attn = Attention(spec, dtype=dtype)
-        self.post_attention_layernorm = RMSNorm(spec.hidden_size, eps=spec.rms_norm_eps, dtype=dtype)
-        self.mlp = GatedMLP(spec, dtype=dtype)
+        self.self_attn = self.AttentionType(spec, dtype=dtype)
+        self.mlp = self.MlpType(spec, dtype=dtype)
+        for name in self.NORMS:
+            setattr(self, name, self.NormType(spec.hidden_size, eps=spec.norm_eps, dtype=dtype))
 
     def __call__(self, hidden: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
         """float[T, hidden] -> float[T, hidden] and the updated pages."""
@@ -74,9 +118,19 @@ class Decoder(nnx.Module):
 
     def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
         self.embed_tokens = Embedding(spec.vocab_size, spec.hidden_size, dtype=dtype)
-        self.norm = RMSNorm(spec.hidden_size, eps=spec.rms_norm_eps, dtype=dtype)
+        self.norm = self.Layer.NormType(spec.hidden_size, eps=spec.norm_eps, dtype=dtype)
         untied = not spec.tie_word_embeddings
         self.lm_head = Linear(spec.hidden_size, spec.vocab_size, dtype=dtype) if untied else None
+
+    @classmethod
+    def layer_kinds(cls, spec: ModelSpec) -> tuple[LayerKind, ...]:
+        """What distinguishes the layers, one entry each."""
+        return (LayerKind(),) * spec.num_layers
+
+    @classmethod
+    def ropes(cls, spec: ModelSpec, max_seq_len: int) -> tuple[Rope, ...]:
+        """The rotations that `LayerKind.rope` chooses from."""
+        return (make_rope(spec.rope, max_seq_len),)
 
     def embed(self, token_ids: jax.Array) -> jax.Array:
         """int32[T] -> dtype[T, hidden]."""

@@ -8,7 +8,20 @@ from sgl_jax.engine.errors import ModelLoadError
 from sgl_jax.engine.models.decoder import Decoder
 
 MODELS = {
+    "Cohere2ForCausalLM": "cohere2:Cohere2ForCausalLM",
+    "GemmaForCausalLM": "gemma:GemmaForCausalLM",
+    "Gemma2ForCausalLM": "gemma2:Gemma2ForCausalLM",
+    "Gemma3ForCausalLM": "gemma3:Gemma3ForCausalLM",
+    "Glm4ForCausalLM": "glm4:Glm4ForCausalLM",
+    "GraniteForCausalLM": "granite:GraniteForCausalLM",
     "LlamaForCausalLM": "llama:LlamaForCausalLM",
+    "MistralForCausalLM": "mistral:MistralForCausalLM",
+    "Olmo2ForCausalLM": "olmo2:Olmo2ForCausalLM",
+    "Phi3ForCausalLM": "phi3:Phi3ForCausalLM",
+    "Qwen2ForCausalLM": "qwen2:Qwen2ForCausalLM",
+    "Qwen3ForCausalLM": "qwen3:Qwen3ForCausalLM",
+    "SmolLM3ForCausalLM": "smollm3:SmolLM3ForCausalLM",
+    "StableLmForCausalLM": "stablelm:StableLmForCausalLM",
 }
 
 
