@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # Compile time is nearly all that tiny models cost. Unoptimised code compiles four times faster and computes the
 # same; servers that tests start as processes of their own run as users run them (see tests/e2e).
 FAST_COMPILE = (
@@ -13,3 +15,11 @@ FAST_COMPILE = (
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST_COMPILE]).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the suite, file by file; all tests of the one real server stay together."""
+    for item in items:
+        folder = item.path.parent
+        group = "server" if folder.name in ("e2e", "contract") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -75,7 +75,7 @@ def build(rng, lengths, contexts, *, page_size, heads, kv_heads, head_dim, dtype
     (16, 2, 1, 256, np.float32),
 ])  # fmt: skip
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_agrees_with_dense_attention(backend, page_size, heads, kv_heads, head_dim, dtype, data):
     check(backend, data, page_size=page_size, heads=heads, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype)
 
