@@ -26,4 +26,5 @@ def provenance() -> dict[str, Any]:
 def _cpu() -> str:
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         fields = dict(line.split(":", 1) for line in file if ":" in line)
-    return " ".join(value.strip() for name, value in fields.items() if name.strip() in ("model name", "model"))
+    named = {name.strip(): value.strip() for name, value in fields.items()}
+    return f"{named.get('model name')} (family {named.get('cpu family')}, model {named.get('model')})"
