@@ -18,7 +18,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the suite, file by file; all tests of the one real server stay together."""
+    """For `-n 2`: processes share the suite file by file; all tests of the one real server stay together."""
     for item in items:
         folder = item.path.parent
         group = "server" if folder.name in ("e2e", "contract") else str(item.path)
