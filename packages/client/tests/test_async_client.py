@@ -23,10 +23,10 @@ def run(coroutine):
 
 @pytest.fixture
 def whole(stream_head, events_of):
-    """Sends a whole answer: `one two three`."""
+    """Sends a whole answer, `one two three`, and says that the connection ends with it."""
 
     def script(peer):
-        peer.send(stream_head)
+        peer.send(stream_head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         peer.send_events(*events_of("one two three"), b"[DONE]")
         peer.send_chunk(b"")
 
