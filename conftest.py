@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -15,6 +18,21 @@ FAST_COMPILE = (
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST_COMPILE]).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def _share_compiled_programs() -> None:
+    """Programs compiled by one test serve the others, in all processes of `-n`, until the run ends."""
+    if "SGL_JAX_TEST_COMPILED" in os.environ:  # set by the process that started this one
+        return
+    folder = tempfile.mkdtemp(prefix="sgl-jax-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["SGL_JAX_TEST_COMPILED"] = folder
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+
+_share_compiled_programs()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -79,7 +79,9 @@ def write_tiny(name: str) -> None:
         for attempt in range(cases.CANDIDATES_PER_LENGTH):
             generator = torch.Generator().manual_seed(1000 * length + attempt)
             # 0, 1 and 2 are special tokens: a prompt may hold them, but plain ones are what users send.
-            prompt_ids = torch.randint(3, model.config.vocab_size, (length,), generator=generator).tolist()
+            prompt_ids = torch.randint(
+                3, model.config.get_text_config().vocab_size, (length,), generator=generator
+            ).tolist()
             steps = _clear_steps(model, prompt_ids, TINY_NEW_TOKENS)
             if steps is not None and len({step.top_ids[0] for step in steps}) >= TINY_NEW_TOKENS // 4:
                 kept.append(_case(prompt_ids, steps, TINY_TOP))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -78,7 +79,7 @@ def make_tiny_model(
     tokenizer = _train_tokenizer()
     if tokenizer.get_vocab_size() > config["vocab_size"]:
         raise ValueError(f"vocab_size must be at least {tokenizer.get_vocab_size()}, got {config['vocab_size']}.")
-    _write_json(folder / "config.json", config)
+    _write_json(folder / "config.json", _with_surroundings(config))
     _write_json(folder / "generation_config.json", {key: config[key] for key in ("bos_token_id", "eos_token_id")})
     _write_weights(folder, tiny_tensors(config, seed), DTYPES[dtype], shards)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -107,33 +108,70 @@ def tiny_config(architecture: str, *, tie: bool, dtype: str, **overrides: Any) -
     }
 
 
+def _with_surroundings(config: dict[str, Any]) -> dict[str, Any]:
+    """`config.json`, in which a model of several parts keeps its text part in a field of its own."""
+    around = ARCHITECTURES[config["architectures"][0]].around
+    if around is None:
+        return config
+    shared = ("architectures", "dtype", "tie_word_embeddings")
+    text = {key: value for key, value in config.items() if key != "architectures"}
+    return {**{key: config[key] for key in shared}, **around, "text_config": text}
+
+
 def tiny_tensors(config: Mapping[str, Any], seed: int) -> dict[str, Array]:
     """All tensors of the model by checkpoint name, in float32."""
     axes = _axes(config)
     tensors: dict[str, Array] = {}
     for rule in ARCHITECTURES[config["architectures"][0]].tensors:
-        if rule.name == "lm_head.weight" and config["tie_word_embeddings"]:
+        if rule.name.endswith("lm_head.weight") and config["tie_word_embeddings"]:
+            continue
+        if rule.when and bool(config.get(rule.when.lstrip("-"))) == rule.when.startswith("-"):
             continue
         shape = tuple(axes[letter] for letter in rule.shape)
-        layers = range(config["num_hidden_layers"]) if "{layer}" in rule.name else range(1)
-        for layer in layers:
-            name = rule.name.format(layer=layer)
+        layers = _layers(config, rule.layers) if "{layer}" in rule.name else [0]
+        experts = range(axes["E"]) if "{expert}" in rule.name else [0]
+        for layer, expert in itertools.product(layers, experts):
+            name = rule.name.format(layer=layer, expert=expert)
             # Its own stream by name: adding or leaving out one tensor leaves the others as they were.
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             tensors[name] = _INITS[rule.init](rng, shape, rule.gain)
     return tensors
 
 
+def _layers(config: Mapping[str, Any], which: str) -> list[int]:
+    """The numbers of `all` layers, or of those that are `dense` or `sparse`."""
+    period, plain = config.get("decoder_sparse_step", 1), config.get("mlp_only_layers", ())
+    first_sparse = config.get("first_k_dense_replace", 0)
+    numbers = range(config["num_hidden_layers"])
+    sparse = [number for number in numbers if number >= first_sparse and (number + 1) % period == 0]
+    sparse = [number for number in sparse if number not in plain]
+    return {"all": [*numbers], "sparse": sparse, "dense": [number for number in numbers if number not in sparse]}[which]
+
+
 def _axes(config: Mapping[str, Any]) -> dict[str, int]:
+    heads, head_dim = config["num_attention_heads"], config.get("head_dim", 0)
+    plain, rotated, value = (config.get(key, 0) for key in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"))
+    shared = config.get("n_shared_experts", 0) * config.get("moe_intermediate_size", 0)
     return {
+        "1": 1,
+        "E": config.get("num_local_experts") or config.get("num_experts") or config.get("n_routed_experts") or 0,
+        "M": config.get("moe_intermediate_size", 0),
+        "S": config.get("shared_expert_intermediate_size") or shared,
+        "L": config.get("q_lora_rank") or 0,
+        "R": config.get("kv_lora_rank", 0),
+        "C": config.get("kv_lora_rank", 0) + rotated,
+        "X": heads * (plain + rotated),
+        "B": heads * (plain + value),
+        "Y": heads * value,
         "V": config["vocab_size"],
         "H": config["hidden_size"],
         "F": config["intermediate_size"],
         "G": 2 * config["intermediate_size"],
-        "D": config["head_dim"],
-        "Q": config["num_attention_heads"] * config["head_dim"],
-        "K": config["num_key_value_heads"] * config["head_dim"],
-        "A": (config["num_attention_heads"] + 2 * config["num_key_value_heads"]) * config["head_dim"],
+        "D": head_dim,
+        "N": heads,
+        "Q": heads * head_dim,
+        "K": config["num_key_value_heads"] * head_dim,
+        "A": (heads + 2 * config["num_key_value_heads"]) * head_dim,
     }
 
 

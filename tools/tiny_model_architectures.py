@@ -31,6 +31,8 @@ EMBEDDING_STD = 0.5
 """Hidden width 64 then gives logits with a standard deviation of about 4: a clear winner nearly always."""
 QUERY_KEY_GAIN = 1.6
 """Attention scores with a standard deviation of about 2.5: a wrong position or page changes the text."""
+ROUTER_GAIN = 1.5
+"""Tokens differ in the experts that they ask, and experts in how much they are heeded."""
 OUTPUT_GAIN = 2.5
 """Lets the layers outweigh the embedding, or a tied model would repeat its last token for ever."""
 
@@ -40,30 +42,42 @@ class TensorRule:
     """One tensor of a checkpoint, once or once a layer.
 
     Attributes:
-        name: with `{layer}` where the layer's number goes.
+        name: with `{layer}` and `{expert}` where their numbers go.
         shape: an axis letter each, see `tiny_model._axes`.
         init: a key of `tiny_model._INITS`: `matmul` draws with std `gain / sqrt(last axis)`, `embedding` and `bias`
             with std `gain`, and `norm` within `gain` ± 0.2.
         gain: scale of the draw.
+        layers: which layers have it: `all`, those with experts (`sparse`) or those without (`dense`).
+        when: a field of the config that must be true for it, or with a `-` before it, false.
     """
 
     name: str
     shape: str
     init: str = "matmul"
     gain: float = 1.0
+    layers: str = "all"
+    when: str = ""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a family's checkpoint differs: its tensors, and config fields beyond `BASE_CONFIG` (None: without it)."""
+    """How a family's checkpoint differs.
+
+    Attributes:
+        model_type: as in `config.json`.
+        tensors: all of them.
+        config: fields beyond `BASE_CONFIG` (None: without it).
+        around: what else `config.json` says, where these fields are its `text_config`.
+    """
 
     model_type: str
     tensors: tuple[TensorRule, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    around: Mapping[str, Any] | None = None
 
 
-def _in_layer(part: str, shape: str, init: str = "matmul", gain: float = 1.0) -> TensorRule:
-    return TensorRule("model.layers.{layer}." + part, shape, init, gain)
+def _in_layer(part: str, shape: str, init: str = "matmul", gain: float = 1.0, when: str = "") -> TensorRule:
+    return TensorRule("model.layers.{layer}." + part, shape, init, gain, when=when)
 
 
 def _norm(part: str, shape: str = "H", gain: float = 1.0) -> TensorRule:
@@ -112,6 +126,62 @@ _OFFSET_NORMS = {
     "q_norm": 0.5,
     "k_norm": 0.5,
 }
+
+
+def _of_layers(which: str, *rules: TensorRule) -> tuple[TensorRule, ...]:
+    return tuple(replace(rule, layers=which) for rule in rules)
+
+
+def _gated(module: str, inner: str) -> tuple[TensorRule, ...]:
+    """A feed-forward block of another name and width than `_MLP`."""
+    return (
+        _in_layer(f"{module}.gate_proj.weight", f"{inner}H"),
+        _in_layer(f"{module}.up_proj.weight", f"{inner}H"),
+        _in_layer(f"{module}.down_proj.weight", f"H{inner}", gain=OUTPUT_GAIN),
+    )
+
+
+_ENDS_AND_ATTENTION = (_EMBEDDING, *_PRE_NORMS, *_ATTENTION, *_ENDS)
+_LATENT_ATTENTION = (
+    _in_layer("self_attn.q_proj.weight", "XH", gain=QUERY_KEY_GAIN, when="-q_lora_rank"),
+    _in_layer("self_attn.q_a_proj.weight", "LH", when="q_lora_rank"),
+    _in_layer("self_attn.q_a_layernorm.weight", "L", "norm", when="q_lora_rank"),
+    _in_layer("self_attn.q_b_proj.weight", "XL", gain=QUERY_KEY_GAIN, when="q_lora_rank"),
+    _in_layer("self_attn.kv_a_proj_with_mqa.weight", "CH", gain=1.2),
+    _in_layer("self_attn.kv_a_layernorm.weight", "R", "norm", gain=1.2),
+    _in_layer("self_attn.kv_b_proj.weight", "BR"),
+    _in_layer("self_attn.o_proj.weight", "HY", gain=OUTPUT_GAIN),
+)
+_MIXTRAL_EXPERTS = (
+    _in_layer("block_sparse_moe.gate.weight", "EH", gain=ROUTER_GAIN),
+    _in_layer("block_sparse_moe.experts.{expert}.w1.weight", "FH"),
+    _in_layer("block_sparse_moe.experts.{expert}.w3.weight", "FH"),
+    _in_layer("block_sparse_moe.experts.{expert}.w2.weight", "HF", gain=OUTPUT_GAIN),
+)
+_QWEN_EXPERTS = (
+    *_of_layers("dense", *_MLP),
+    *_of_layers("sparse", _in_layer("mlp.gate.weight", "EH", gain=ROUTER_GAIN), *_gated("mlp.experts.{expert}", "M")),
+)
+_QWEN_MOE = {
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+    "moe_intermediate_size": 48,
+    "num_experts": 8,
+    "num_experts_per_tok": 3,
+    "use_sliding_window": False,
+}
+_GEMMA3 = _changed((*_SANDWICH, *_HEAD_NORMS), **_OFFSET_NORMS, embed_tokens=0.04, norm=8.0)
+_GEMMA3_CONFIG = {
+    "hidden_act": None,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "num_hidden_layers": 6,
+    "query_pre_attn_scalar": 24,
+    "rope_theta": 1000000.0,
+    "rope_local_base_freq": 10000.0,
+    "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    "sliding_window": WINDOW,
+    "sliding_window_pattern": 3,
+}
 _QKV = _in_layer("self_attn.qkv_proj.weight", "AH", gain=1.4)
 _FUSED_MLP = (_in_layer("mlp.gate_up_proj.weight", "GH"), _MLP[-1])
 _LAYER_NORM = {"rms_norm_eps": None, "layer_norm_eps": 1e-5}
@@ -123,6 +193,106 @@ ARCHITECTURES: dict[str, Architecture] = {
         "qwen3",
         (*_LLAMA, *_HEAD_NORMS),
         {"attention_bias": False, "use_sliding_window": False, "head_dim": 32},
+    ),
+    "MixtralForCausalLM": Architecture(
+        "mixtral",
+        (*_ENDS_AND_ATTENTION, *_MIXTRAL_EXPERTS),
+        {"num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None},
+    ),
+    "Qwen2MoeForCausalLM": Architecture(
+        "qwen2_moe",
+        (
+            *_ENDS_AND_ATTENTION,
+            *_QKV_BIASES,
+            *_QWEN_EXPERTS,
+            *_of_layers(
+                "sparse",
+                *_gated("mlp.shared_expert", "S"),
+                _in_layer("mlp.shared_expert_gate.weight", "1H", gain=2.0),
+            ),
+        ),
+        {**_QWEN_MOE, "norm_topk_prob": False, "shared_expert_intermediate_size": 96},
+    ),
+    "Qwen3MoeForCausalLM": Architecture(
+        "qwen3_moe",
+        (*_ENDS_AND_ATTENTION, *_HEAD_NORMS, *_QWEN_EXPERTS),
+        {**_QWEN_MOE, "attention_bias": False, "head_dim": 32, "norm_topk_prob": True},
+    ),
+    "GptOssForCausalLM": Architecture(
+        "gpt_oss",
+        (
+            *_ENDS_AND_ATTENTION,
+            *_QKV_BIASES,
+            _in_layer("self_attn.o_proj.bias", "H", "bias", 0.3),
+            _in_layer("self_attn.sinks", "N", "bias", 1.5),
+            _in_layer("mlp.router.weight", "EH", gain=ROUTER_GAIN),
+            _in_layer("mlp.router.bias", "E", "bias", 0.5),
+            _in_layer("mlp.experts.gate_up_proj", "EHG", gain=2.0),
+            _in_layer("mlp.experts.gate_up_proj_bias", "EG", "bias", 0.3),
+            _in_layer("mlp.experts.down_proj", "EFH", gain=1.5),
+            _in_layer("mlp.experts.down_proj_bias", "EH", "bias", 0.3),
+        ),
+        {
+            "attention_bias": True,
+            "num_hidden_layers": 4,
+            "num_local_experts": 6,
+            "num_experts_per_tok": 2,
+            "rope_scaling": {
+                "rope_type": "yarn",
+                "factor": 8.0,
+                "beta_fast": 16.0,
+                "beta_slow": 1.0,
+                "truncate": False,
+                "original_max_position_embeddings": 64,
+            },
+            "sliding_window": WINDOW,
+            "swiglu_alpha": 1.3,
+            "swiglu_limit": 1.5,
+        },
+    ),
+    "DeepseekV3ForCausalLM": Architecture(
+        "deepseek_v3",
+        (
+            _EMBEDDING,
+            *_PRE_NORMS,
+            *_ENDS,
+            *_LATENT_ATTENTION,
+            *_QWEN_EXPERTS,
+            *_of_layers(
+                "sparse",
+                *_gated("mlp.shared_experts", "S"),
+                _in_layer("mlp.gate.e_score_correction_bias", "E", "bias", 0.2),
+            ),
+            TensorRule("model.layers.61.enorm.weight", "H", "norm"),  # of a layer that guesses further tokens
+        ),
+        {
+            "attention_bias": False,
+            "first_k_dense_replace": 1,
+            "head_dim": None,
+            "kv_lora_rank": 32,
+            "moe_intermediate_size": 48,
+            "n_group": 4,
+            "n_routed_experts": 8,
+            "n_shared_experts": 2,
+            "norm_topk_prob": True,
+            "num_experts_per_tok": 3,
+            "num_key_value_heads": 4,
+            "q_lora_rank": 40,
+            "qk_nope_head_dim": 24,
+            "qk_rope_head_dim": 16,
+            "rope_scaling": {
+                "type": "yarn",
+                "factor": 8.0,
+                "beta_fast": 16,
+                "beta_slow": 1,
+                "mscale": 1.0,
+                "mscale_all_dim": 0.7,
+                "original_max_position_embeddings": 64,
+            },
+            "routed_scaling_factor": 1.7,
+            "topk_group": 2,
+            "v_head_dim": 20,
+        },
     ),
     "MistralForCausalLM": Architecture("mistral", _LLAMA, {"sliding_window": WINDOW}),
     "GemmaForCausalLM": Architecture(
@@ -143,19 +313,29 @@ ARCHITECTURES: dict[str, Architecture] = {
             "sliding_window": WINDOW,
         },
     ),
-    "Gemma3ForCausalLM": Architecture(
+    "Gemma3ForCausalLM": Architecture("gemma3_text", _GEMMA3, _GEMMA3_CONFIG),
+    "Gemma3ForConditionalGeneration": Architecture(
         "gemma3_text",
-        _changed((*_SANDWICH, *_HEAD_NORMS), **_OFFSET_NORMS, embed_tokens=0.04, norm=8.0),
-        {
-            "hidden_act": None,
-            "hidden_activation": "gelu_pytorch_tanh",
-            "num_hidden_layers": 6,
-            "query_pre_attn_scalar": 24,
-            "rope_theta": 1000000.0,
-            "rope_local_base_freq": 10000.0,
-            "rope_scaling": {"rope_type": "linear", "factor": 8.0},
-            "sliding_window": WINDOW,
-            "sliding_window_pattern": 3,
+        (
+            *(replace(rule, name=f"language_model.{rule.name}") for rule in _GEMMA3),
+            TensorRule("multi_modal_projector.mm_soft_emb_norm.weight", "H", "norm"),
+            TensorRule("vision_tower.vision_model.post_layernorm.bias", "H", "bias"),
+        ),
+        _GEMMA3_CONFIG,
+        around={
+            "model_type": "gemma3",
+            "eos_token_id": [2, 0],
+            "mm_tokens_per_image": 4,
+            "vision_config": {
+                "hidden_size": 64,
+                "image_size": 8,
+                "intermediate_size": 64,
+                "model_type": "siglip_vision_model",
+                "num_attention_heads": 2,
+                "num_hidden_layers": 1,
+                "patch_size": 4,
+                "vision_use_head": False,
+            },
         },
     ),
     "Phi3ForCausalLM": Architecture(

@@ -1,6 +1,6 @@
 """A thousand seeded workloads of two thousand requests each on the fake executor, integrity checked as they run.
 
-Random pools, budgets, policies, shared prefixes, aborts. Every answer must equal the script; `wait`
+Random pools, budgets, policies, windows, shared prefixes, aborts. Every answer must equal the script; `wait`
 is the longest time in steps from submission to the first token, under first come first served.
 """
 
@@ -26,7 +26,8 @@ def workload(seed: int) -> dict[str, int]:
     page_size = chance.choice([1, 4, 16])
     num_pages = chance.randrange(80 // page_size + 2, 600 // page_size + 3)
     slots = chance.randrange(1, 17)
-    core = _core(chance, num_pages, page_size, slots)
+    window = chance.choice([None, None, chance.randrange(1, 100)])
+    core = _core(chance, num_pages, page_size, slots, window)
     longest = min(num_pages * page_size, 120)
     prefixes = [[chance.randrange(VOCAB) for _ in range(chance.randrange(1, longest // 2))] for _ in range(6)]
     expected: dict[str, list[int]] = {}
@@ -44,7 +45,9 @@ def workload(seed: int) -> dict[str, int]:
             prompt = prompt[: longest - 1]
             sampling = SamplingParams(max_new_tokens=min(wanted, 30, longest - len(prompt)), ignore_eos=True, seed=left)
             core.submit(GenerateRequest(request_id=request_id, prompt_ids=prompt, sampling=sampling))
-            expected[request_id] = script(prompt, sampling.max_new_tokens or 0, vocab_size=VOCAB, seed=left)
+            expected[request_id] = script(
+                prompt, sampling.max_new_tokens or 0, vocab_size=VOCAB, seed=left, window=window
+            )
             answers[request_id] = []
             submitted[request_id] = steps
             work += len(prompt) + len(expected[request_id])
@@ -71,7 +74,7 @@ def workload(seed: int) -> dict[str, int]:
     return {"steps": steps, "preempted": stats.preempted_total, "wait": max(waits), "cached": stats.cached_tokens_total}
 
 
-def _core(chance: random.Random, num_pages: int, page_size: int, slots: int) -> EngineCore:
+def _core(chance: random.Random, num_pages: int, page_size: int, slots: int, window: int | None) -> EngineCore:
     executor = FakeExecutor(
         num_pages=num_pages,
         page_size=page_size,
@@ -79,6 +82,7 @@ def _core(chance: random.Random, num_pages: int, page_size: int, slots: int) -> 
         max_pages_per_slot=num_pages,
         vocab_size=VOCAB,
         limits=StepLimits(chance.randrange(slots, 80), chance.randrange(1, 80)),
+        window=window,
     )
     info = EngineInfo(
         model_path="fake",

@@ -31,7 +31,8 @@ def answer(engine: Engine, prompts: Sequence[Sequence[int]], num_tokens: int) ->
 def main() -> None:
     order = json.load(sys.stdin)
     options = {"dtype": "float32", "max_total_tokens": 2048, "max_running_requests": 8, "skip_warmup": True}
-    with Engine(order["model"], **options) as engine:
+    shapes = {"precompile_bs_paddings": (1, 8), "precompile_token_paddings": (64, 256)}
+    with Engine(order["model"], **options, **shapes) as engine:
         json.dump([answer(engine, batch, NUM_TOKENS) for batch in order["batches"]], sys.stdout)
 
 

@@ -18,10 +18,15 @@ import numpy as np
 import pytest
 
 from sgl_jax.engine.engine import Engine
+from sgl_jax.engine.sampling_params import SamplingParams
 from tests.parity.answers import answer
+from tests.parity.conftest import read_golden
 
 LOGPROB_TOLERANCE = 2e-4
 """A tenth of the smallest margin that the oracle accepts; in practice float32 differs by some 2e-5."""
+
+PROMPT_TOLERANCE = 1e-3
+"""A prompt is not chosen for being clear: among its tokens are unlikely ones, whose logits differ most."""
 
 
 def compare(cases: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) -> None:
@@ -35,14 +40,35 @@ def compare(cases: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) 
 
 @pytest.fixture(scope="module")
 def tiny_engine(tiny_folder: Path) -> Iterator[Engine]:
-    options = {"dtype": "float32", "max_total_tokens": 1024, "max_running_requests": 4, "chunked_prefill_size": 64}
-    with Engine(skip_warmup=True, model_path=str(tiny_folder), **options) as engine:
+    # One shape for all prompts and one for all decoding: compiling is what a tiny model costs.
+    options = {"max_running_requests": 4, "chunked_prefill_size": 128, "max_total_tokens": 1024}
+    shapes = {"precompile_bs_paddings": (4,), "precompile_token_paddings": (128,)}
+    with Engine(str(tiny_folder), dtype="float32", skip_warmup=True, **options, **shapes) as engine:
         yield engine
 
 
 def test_tiny_models(tiny_engine: Engine, tiny_golden: dict[str, Any]) -> None:
     cases = tiny_golden["cases"]
     compare(cases, answer(tiny_engine, [case["prompt_ids"] for case in cases], len(cases[0]["token_ids"])))
+
+
+def test_prompts_of_tiny_models(tiny_engine: Engine, tiny_name: str, tiny_golden: dict[str, Any]) -> None:
+    """How likely the prompts are themselves: all together, then the longest alone with a part of it cached."""
+    prompts = [case["prompt_ids"] for case in tiny_golden["cases"]]
+    expected = read_golden(f"prompts/{tiny_name}")
+    sampling = SamplingParams(max_new_tokens=0, prompt_logprobs=0)
+    for found, logprobs in zip(tiny_engine.generate(prompt_ids=prompts, sampling=sampling), expected, strict=True):
+        assert found.token_ids == []
+        compare_logprobs([entry.logprob for entry in found.prompt_logprobs], logprobs)
+    begin = len(prompts[-1]) // 2
+    late = SamplingParams(max_new_tokens=1, prompt_logprobs=0, prompt_logprobs_from=begin)
+    (found,) = tiny_engine.generate(prompt_ids=prompts[-1:], sampling=late)
+    assert len(found.token_ids) == 1
+    compare_logprobs([entry.logprob for entry in found.prompt_logprobs], expected[-1][begin - 1 :])
+
+
+def compare_logprobs(found: list[float], expected: list[float]) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=PROMPT_TOLERANCE)
 
 
 @pytest.mark.model

@@ -16,16 +16,26 @@ BASE = {
     "max_total_tokens": 2048,
     "max_seq_len": 512,
     "chunked_prefill_size": 64,
+    "precompile_bs_paddings": (1, 4),
+    "precompile_token_paddings": (64,),
     "skip_warmup": True,
 }
 _RANDOM = np.random.default_rng(0)
 PROMPTS = [_RANDOM.integers(20, 400, length).tolist() for length in (1, 5, 17, 40, 130, 3)]
+ADJUSTED = {
+    "frequency_penalty": 0.3,
+    "presence_penalty": -0.2,
+    "repetition_penalty": 1.4,
+    "logit_bias": dict.fromkeys(range(30, 60), 1.5),
+    "min_new_tokens": 18,
+    "stop_token_ids": tuple(range(200, 232)),
+}
 SAMPLING = [
     SamplingParams(temperature=0, max_new_tokens=24, ignore_eos=True, logprobs=2),
     SamplingParams(temperature=0.9, seed=7, max_new_tokens=20, ignore_eos=True),
     SamplingParams(temperature=1.3, seed=8, top_k=20, top_p=0.9, max_new_tokens=24, ignore_eos=True),
-    SamplingParams(temperature=0, max_new_tokens=20, ignore_eos=True),
-    SamplingParams(temperature=0.7, seed=9, min_p=0.05, max_new_tokens=12, ignore_eos=True),
+    SamplingParams(temperature=0, max_new_tokens=20, ignore_eos=True, **ADJUSTED),
+    SamplingParams(temperature=0.7, seed=9, min_p=0.05, max_new_tokens=20, logprobs=1, **ADJUSTED),
     SamplingParams(temperature=1.0, seed=-3, top_p=0.5, max_new_tokens=24, ignore_eos=True, logprobs=0),
 ]
 
@@ -171,6 +181,40 @@ def test_stop_strings_and_stop_tokens(engine):
     assert (ended.finish.reason, ended.finish.matched) == ("stop", token)
 
 
+def test_no_token_twice_under_a_harsh_repetition_penalty(engine):
+    harsh = SamplingParams(temperature=0, max_new_tokens=60, ignore_eos=True, repetition_penalty=1e4)
+    completions = engine.generate(prompt_ids=PROMPTS, sampling=harsh)
+    for ids, completion in zip(PROMPTS, completions, strict=True):
+        assert len(set(completion.token_ids)) == 60
+        assert not set(completion.token_ids) & set(ids)
+
+
+def test_bias_decides_and_leaves_the_logprobs_as_they_are(engine, alone):
+    free = alone[0]
+    forced = SamplingParams(
+        temperature=0, max_new_tokens=8, ignore_eos=True, logprobs=2, logit_bias={300: 100, free.token_ids[0]: -100}
+    )
+    completion = engine.generate(prompt_ids=[PROMPTS[0]], sampling=forced)[0]
+    assert completion.token_ids == [300] * 8
+    assert completion.logprobs[0].top == [
+        (token, pytest.approx(value, abs=1e-4)) for token, value in free.logprobs[0].top
+    ]
+    assert completion.logprobs[0].logprob < -1
+
+
+def test_nothing_ends_an_answer_before_its_minimum_length(engine):
+    free = SamplingParams(temperature=0, max_new_tokens=24, ignore_eos=True)
+    completion = engine.generate(prompt_ids=[PROMPTS[2]], sampling=free)[0]
+    stop = completion.token_ids[4]
+    params = SamplingParams(
+        temperature=0, max_new_tokens=24, stop_token_ids=(stop,), min_new_tokens=12, logit_bias={stop: 100}
+    )
+    ended = engine.generate(prompt_ids=[PROMPTS[2]], sampling=params)[0]
+    assert stop not in ended.token_ids[:12]
+    assert ended.token_ids[12:] == [stop]
+    assert (ended.finish.reason, ended.finish.matched) == ("stop", stop)
+
+
 def test_chat_uses_the_template(engine):
     messages = [{"role": "user", "content": "Hello"}]
     params = SamplingParams(temperature=0, max_new_tokens=5, ignore_eos=True)
@@ -192,6 +236,14 @@ def test_chat_uses_the_template(engine):
         ([5], {"temperature": float("nan")}, "temperature"),
         ([5], {"top_p": 0.0}, "top_p"),
         ([5], {"stop_token_ids": (10**6,)}, "stop_token_ids"),
+        ([5], {"frequency_penalty": 2.1}, "frequency_penalty"),
+        ([5], {"presence_penalty": float("nan")}, "presence_penalty"),
+        ([5], {"repetition_penalty": 0.0}, "repetition_penalty"),
+        ([5], {"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens"),
+        ([5], {"min_new_tokens": 10**30}, "min_new_tokens"),
+        ([5], {"logit_bias": {10**6: 1.0}}, "logit_bias"),
+        ([5], {"logit_bias": {5: -101.0}}, "logit_bias"),
+        ([5], {"logit_bias": dict.fromkeys(range(385), 1.0)}, "logit_bias"),
     ],
 )
 def test_refusals_name_the_parameter_and_harm_nobody(engine, alone, ids, params, param):

@@ -68,7 +68,7 @@ def test_smollm2() -> None:
     assert (spec.num_layers, spec.hidden_size, spec.vocab_size) == (30, 576, 49152)
     assert (spec.num_heads, spec.num_kv_heads, spec.head_dim) == (9, 3, 64)
     assert spec.tie_word_embeddings
-    assert spec.eos_token_ids == (2,)
+    assert spec.eos_token_ids == (2, 0), "<|im_end|> as the file says, <|endoftext|> by its name"
 
 
 def test_an_output_layer_means_untied_embeddings() -> None:
@@ -84,6 +84,12 @@ def test_biases_are_seen_in_the_tensors() -> None:
 def test_every_end_token_counts_once() -> None:
     spec = convert(metadata(tokenizer__ggml__eot_token_id=7, tokenizer__ggml__eom_token_id=2))
     assert spec.eos_token_ids == (2, 7)
+
+
+def test_control_tokens_that_end_a_turn_are_known_by_their_spelling() -> None:
+    tokens = ["a", "<|end|>", "</s>", "<|end|>", "<end_of_turn>"]
+    fields = metadata(tokenizer__ggml__tokens=tokens, tokenizer__ggml__token_type=[1, 3, 3, 1, 3])
+    assert convert(fields).eos_token_ids == (2, 1, 4), "an ordinary token of that spelling is text"
 
 
 def test_without_end_token() -> None:
@@ -165,6 +171,10 @@ def test_an_unknown_table_of_divisors_is_refused(tmp_path: Path) -> None:
             r"lacks llama\.block_count, llama\.attention\.head_count;",
         ),
         (metadata(llama__expert_count=8), "mixture-of-experts"),
+        (metadata(llama__attention__head_count=0), "wrong type or size"),
+        (metadata(llama__attention__head_count=[[4], [4]]), "wrong type or size"),
+        (metadata(llama__rope__dimension_count="all"), "wrong type or size"),
+        (metadata(tokenizer__ggml__eot_token_id=[7]), "wrong type or size"),
     ],
 )
 def test_what_cannot_be_read_is_named(fields: dict[str, Any], words: str) -> None:
@@ -175,3 +185,41 @@ def test_what_cannot_be_read_is_named(fields: dict[str, Any], words: str) -> Non
 def test_no_embedding() -> None:
     with pytest.raises(ModelLoadError, match=r"token_embd\.weight"):
         config_from_metadata(PATH, metadata(), {})
+
+
+def gemma(name: str, layers: int = 6, **changes: Any) -> dict[str, Any]:
+    fields = {key.replace("llama.", f"{name}."): value for key, value in metadata(llama__block_count=layers).items()}
+    own = {f"{name}.{key.replace('__', '.')}": value for key, value in changes.items()}
+    return {**fields, "general.architecture": name, **own}
+
+
+@pytest.mark.parametrize(("name", "largest"), [("gemma2", 46), ("gemma3", 62)])
+def test_scores_of_gemma_are_scaled_by_the_head_except_in_the_largest(name: str, largest: int) -> None:
+    key_length = {"attention__key_length": 32}
+    assert convert(gemma(name, **key_length)).raw["query_pre_attn_scalar"] == 32
+    assert convert(gemma(name, largest, **key_length)).raw["query_pre_attn_scalar"] == 64 // 4
+    assert convert(gemma(name, attention__scale=0.25)).raw["query_pre_attn_scalar"] == 16
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sliding"),
+    [(None, None), (3, [1, 1, 0, 1, 1, 0]), (0, [1] * 6), ([True, False] * 3, [1, 0] * 3)],
+)
+def test_which_layers_of_gemma_slide(pattern: Any, sliding: list[int] | None) -> None:
+    stated = {} if pattern is None else {"attention__sliding_window_pattern": pattern}
+    types = convert(gemma("gemma3", **stated)).raw.get("layer_types")
+    assert types == (sliding and ["sliding_attention" if slides else "full_attention" for slides in sliding])
+
+
+def test_a_window_of_zero_is_none() -> None:
+    fields = {key.replace("llama.", "phi3."): value for key, value in metadata().items()}
+    fields |= {"general.architecture": "phi3", "phi3.attention.sliding_window": 0}
+    assert convert(fields).raw["sliding_window"] is None
+    assert convert({**fields, "phi3.attention.sliding_window": 2047}).raw["sliding_window"] == 2047
+
+
+def test_a_damaged_table_of_divisors(tmp_path: Path) -> None:
+    path, directory = rope_table(tmp_path, [1.0] * 8)
+    for entry, words in (((GgufTensor((8,), 1, 32)), "vector of float32"), ((GgufTensor((8,), 0, 40)), "cut off")):
+        with pytest.raises(ModelLoadError, match=words):
+            config_from_metadata(path, metadata(), {**directory, "rope_freqs.weight": entry})

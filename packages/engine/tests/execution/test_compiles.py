@@ -32,14 +32,18 @@ def events() -> Iterator[Counter[str]]:
 
 def mixed_sampling(rng: random.Random) -> SamplingParams:
     return SamplingParams(
-        max_new_tokens=rng.choice([1, 2, 3, 5, 8, 20]),
+        max_new_tokens=rng.choice([0, 1, 2, 3, 5, 8, 20]),
         temperature=rng.choice([0.0, 0.0, 0.7, 1.5]),
         top_k=rng.choice([-1, 1, 5]),
         top_p=rng.choice([1.0, 0.8]),
         min_p=rng.choice([0.0, 0.1]),
         seed=rng.choice([None, 7]),
         logprobs=rng.choice([None, None, 0, 5]),
+        prompt_logprobs=rng.choice([None, None, None, 0, 3]),
+        prompt_logprobs_from=rng.choice([0, 0, 20]),
         ignore_eos=rng.random() < 0.5,
+        repetition_penalty=rng.choice([1.0, 1.0, 1.2]),
+        logit_bias=rng.choice([{}, {}, {5: 1.0, 6: -2.0}]),
     )
 
 

@@ -52,6 +52,12 @@ class TestLikeTransformers:
     def test_strftime_now(self) -> None:
         assert rendered("{{ strftime_now('%Y') }}").isdecimal()
 
+    def test_conversations_with_tools_may_have_a_template_of_their_own(self) -> None:
+        template = ChatTemplate("plain", tool_source="{{ tools | length }} tools")
+        assert template.render(HI) == "plain"
+        assert template.render(HI, tools=[{}, {}]) == "2 tools"
+        assert ChatTemplate("plain").render(HI, tools=[{}]) == "plain"
+
     def test_the_generation_tag_is_transparent(self) -> None:
         assert rendered("a{% generation %}{{ messages[0].content }}{% endgeneration %}b") == "aHib"
 
@@ -145,11 +151,73 @@ class TestRefusals:
         "{{ messages.append(1) }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{% include 'other' %}",
+        # Much out of little, in one operation.
+        "{{ '%0999999999d' % 1 }}",
+        "{{ '%*d' % (999999999, 1) }}",
+        "{{ '%0999999999d' | format(1) }}",
+        "{{ '{:>999999999}'.format('x') }}",
+        "{{ '{:>{w}}'.format('x', w=999999999) }}",
+        "{{ 'x' | center(99999999999) }}",
+        "{{ 'x'.ljust(width=999999999) }}",
+        "{{ '\t'.expandtabs(tabsize=999999999) }}",
+        "{{ ('x' * 10**6).translate({120: 'y' * 1000}) }}",
+        "{{ (1).to_bytes(length=999999999, byteorder='big') }}",
+        "{{ ('x' * 10**7).replace('x', 'y' * 1000) }}",
+        "{{ 'x' * 10**7 | replace('x', 'y' * 1000) }}",
+        "{{ ('x' * 10**7).join('y' * 1000) }}",
+        "{{ 'y' * 1000 | join('x' * 10**7) }}",
+        "{{ ('a\n' * 10**6) | indent(100000) }}",
+        "{{ [1] | batch(999999999, 'x') | list }}",
+        "{{ [1] | slice(999999999) | list }}",
+        "{{ {'a': {'b': 1}} | tojson(indent=999999999) }}",
+        "{{ ([[1] * 10**6] * 100) | sum(start=[]) }}",
+        # Little in itself, and for ever when looked through.
+        *(
+            "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}"
+            "{% set ns.y = [ns.y, ns.y] %}{% endfor %}" + use
+            for use in ("{{ ns.x | tojson }}", "{{ ns.x }}", "{{ ns.x == ns.y }}", "{{ ns.x in [ns.y] }}")
+        ),
+        "{% set n = namespace(x=[]) %}{% for i in range(99999) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x | tojson }}",
+        "{% set ns = namespace(n=10**60) %}{% for i in range(99) %}{% set ns.n = ns.n * ns.n %}{% endfor %}{{ ns.n }}",
+        "{{ ('x' * 16 * 10**6) | sort }}",
+        "{{ ('a ' * 8 * 10**6) | wordwrap(1) }}",
+        # Dear operations, again and again.
+        *(
+            "{% set b = 'x' * 10**7 %}{% set c = b[1:] ~ 'x' %}{% for i in range(400000) %}" + use + "{% endfor %}"
+            for use in (
+                "{% if b == c %}{% endif %}",
+                "{% if 'y' in b %}{% endif %}",
+                "{% if b is lower %}{% endif %}",
+                "{% set x = b.count('y') %}",
+                "{% set x = b | upper %}",
+                "{% set x = b[::-1] %}",
+                "{% set x %}{{ b }}{% endset %}",
+            )
+        ),
+        # Many values of allowed size.
+        "{% set ns = namespace(x=[]) %}{% for i in range(9**5) %}{% set ns.x = [ns.x, 'x' * 10**7] %}{% endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for i in range(9**5) %}{% set ns.x = [ns.x, [0] * 10**7] %}{% endfor %}",
     ],
 )
 def test_hostile_templates_are_cut_short(source: str) -> None:
     with pytest.raises(ChatTemplateError):
         rendered(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{% if 1 %}" * 900 + "x" + "{% endif %}" * 900,
+        "{% for a in [1] %}" * 60 + "x" + "{% endfor %}" * 60,
+        "{{ " + " + ".join("1" * 20000) + " }}",
+        "x{{ 1 }}" * 400_000,
+    ],
+    ids=["parentheses", "ifs", "loops", "a long sum", "a huge source"],
+)
+def test_templates_that_cannot_be_compiled(source: str) -> None:
+    with pytest.raises(ModelLoadError, match="--chat-template"):
+        ChatTemplate(source)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,57 @@ class TestSentencePiece:
         assert spm.decode(ids) == text.replace("▁", " ")
 
 
+BYTE_NAME = ["<", "0", "x", "6", "1", ">", "0x", "61", "61>", "0x61>"]
+"""All that it takes to spell the name of a byte token."""
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "\n\n", "  ", "   "]
+    types = [CONTROL, CONTROL, CONTROL, UNKNOWN, CONTROL, *[USER_DEFINED] * 3]
+    tokens += [*(f"<0x{byte:02X}>" for byte in range(256)), *PIECES, "\n", *BYTE_NAME]
+    types += [BYTE] * 256 + [NORMAL] * (len(PIECES) + 1 + len(BYTE_NAME))
+    scores = [0.0] * 264 + [-float(index) for index in range(len(tokens) - 264)]
+    fields = {
+        "model": "llama",
+        "tokens": tokens,
+        "scores": scores,
+        "token_type": types,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "unknown_token_id": 3,
+        "add_bos_token": True,
+        "add_space_prefix": False,
+        "tokenizer.chat_template": "{{ bos_token }}<start_of_turn>",
+    }
+    return Tokenizer.from_path(write_gguf(tmp_path_factory.mktemp("gemma") / "m.gguf", fields))
+
+
+class TestGemma:
+    """SentencePiece without a space in front, and with runs of spaces as tokens of their own."""
+
+    @pytest.mark.parametrize(
+        ("text", "pieces"),
+        [
+            ("abc", ["abc"]),
+            ("abc abc", ["abc", "▁abc"]),
+            ("a  b", ["a", "  ", "b"]),
+            ("a\n\nb\n", ["a", "\n\n", "b", "\n"]),
+            ("<start_of_turn>abc", ["<start_of_turn>", "abc"]),
+            ("é", ["<0xC3>", "<0xA9>"]),
+            ("<0x61>", ["<", "0x61>"]),  # a byte token's name is no way to write it
+        ],
+    )
+    def test_pieces(self, gemma: Tokenizer, text: str, pieces: list[str]) -> None:
+        ids = gemma.encode(text)
+        assert [gemma.id_to_token(token) for token in ids] == ["<bos>", *pieces]
+        assert gemma.decode(ids, skip_special_tokens=False) == "<bos>" + text
+
+    def test_names_and_template(self, gemma: Tokenizer) -> None:
+        assert (gemma.bos_token, gemma.eos_token, gemma.special_token_ids) == ("<bos>", "<eos>", frozenset(range(5)))
+        assert gemma.chat_template == "{{ bos_token }}<start_of_turn>"
+
+
 @pytest.mark.model
 class TestSmolLM2:
     @pytest.mark.parametrize(

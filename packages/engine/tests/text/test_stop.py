@@ -55,6 +55,26 @@ def test_nothing_is_held_back_without_need(text: str, stops: list[str]) -> None:
         assert not held or any(stop.startswith(held) for stop in stops)
 
 
+@given(
+    early=st.lists(st.text("ab", max_size=8), max_size=3),
+    late=st.lists(st.text("abc", max_size=8), max_size=4),
+    stops=st.lists(letters, min_size=1, max_size=4),
+)
+def test_what_is_passed_over_stops_nothing(early: list[str], late: list[str], stops: list[str]) -> None:
+    matcher = StopMatcher(stops)
+    passed = "".join([matcher.pass_over(piece) for piece in early] + [matcher.push(piece) for piece in late])
+    passed += matcher.flush()
+    text, begin = "".join(early + late), len("".join(early))
+    ends = [
+        (end, -len(stop), stop)
+        for end in range(begin + 1, len(text) + 1)
+        for stop in stops
+        if text[:end].endswith(stop)
+    ]
+    end, length, stop = min(ends, default=(len(text), 0, None))
+    assert (passed, matcher.matched) == (text[: end + length], stop)
+
+
 def test_a_stop_string_over_three_pieces() -> None:
     matcher = StopMatcher(["\nUser:"])
     assert [matcher.push(piece) for piece in ("Hi", "!\nU", "se", "r: more")] == ["Hi", "!", "", ""]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -70,6 +71,55 @@ def test_a_stop_string_completed_by_the_last_token_counts(tiny: Tokenizer) -> No
     deltas = run(tiny, ids_of(tiny, "hello END"), stop=("END",))
     assert joined(deltas) == "hello "
     assert deltas[-1].finish == Finish(reason="stop", matched="END")
+
+
+def test_stop_strings_do_not_count_before_the_minimum_length(tiny: Tokenizer) -> None:
+    ids = ids_of(tiny, "a END b END c")
+    first = len(ids_of(tiny, "a END"))
+    for at_least in range(first):
+        assert joined(run(tiny, ids, stop=("END",), min_new_tokens=at_least)) == "a "
+    deltas = run(tiny, ids, stop=("END",), min_new_tokens=first)
+    assert joined(deltas) == "a END b "
+    assert deltas[-1].finish == Finish(reason="stop", matched="END")
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_the_minimum_length_counts_tokens_however_they_come(tiny: Tokenizer, pieces: int) -> None:
+    ids = ids_of(tiny, "END END END")
+    stream = TextStream(tiny, SamplingParams(stop=("END",), min_new_tokens=len(ids)))
+    deltas = [stream.push(TokenDelta(ids[begin : begin + pieces])) for begin in range(0, len(ids), pieces)]
+    deltas.append(stream.push(TokenDelta([], STOPPED)))
+    assert joined(deltas) == "END END END"
+    assert deltas[-1].finish == STOPPED
+
+
+def test_an_answer_of_exactly_the_minimum_length_is_not_cut(tiny: Tokenizer) -> None:
+    ids = ids_of(tiny, "hello END")
+    deltas = run(tiny, ids, stop=("END",), min_new_tokens=len(ids))
+    assert joined(deltas) == "hello END"
+    assert deltas[-1].finish == STOPPED
+
+
+@given(data=st.data(), text=st.text("aEND\u00e9 ", max_size=24), at_least=st.integers(0, 6))
+def test_tokens_may_come_in_any_numbers_at_once(tiny: Tokenizer, data: st.DataObject, text: str, at_least: int) -> None:
+    ids = ids_of(tiny, text + "x")
+    cuts = sorted({0, len(ids), *data.draw(st.lists(st.integers(0, len(ids)), max_size=4))})
+    one_by_one = run(tiny, ids, stop=("END", "Na"), min_new_tokens=at_least)
+    stream, found, used = TextStream(tiny, SamplingParams(stop=("END", "Na"), min_new_tokens=at_least)), [], 0
+    for begin, end in itertools.pairwise(cuts):
+        if not stream.finished:
+            found.append(stream.push(TokenDelta(ids[begin:end], STOPPED if end == len(ids) else None)))
+            used += end - begin - found[-1].num_unused
+    assert joined(found) == joined(one_by_one)
+    assert found[-1].finish == one_by_one[-1].finish
+    assert used == len(one_by_one)
+
+
+def test_tokens_behind_a_stop_string_are_unused(tiny: Tokenizer) -> None:
+    ids = ids_of(tiny, "a END")
+    for finish in (None, STOPPED, Finish(reason="stop", matched=ids_of(tiny, "!")[0])):
+        stream = TextStream(tiny, SamplingParams(stop=("END",)))
+        assert stream.push(TokenDelta(ids + ids_of(tiny, " b!"), finish)).num_unused == len(ids_of(tiny, " b!"))
 
 
 def test_an_unfinished_character_at_the_end(tiny: Tokenizer) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgl_jax.engine.errors import InvalidRequestError, ModelLoadError
+from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.tokenizer import Tokenizer
 
 
@@ -37,6 +38,20 @@ def test_special_spellings_in_text_become_special_tokens(tiny: Tokenizer) -> Non
     assert ids[1] == tiny.eos_token_id
     assert tiny.decode(ids) == "ab"
     assert tiny.decode(ids, skip_special_tokens=False) == "a<|end|>b"
+
+
+def test_showing_keeps_some_special_tokens_in_the_text(tiny: Tokenizer) -> None:
+    ids = tiny.encode("<|user|>a<|end|>b")
+    shown = tiny.showing({"<|user|>", "a", "no such token"})
+    assert shown.decode(ids) == "<|user|>ab"
+    assert shown.decode(ids, skip_special_tokens=False) == tiny.decode(ids, skip_special_tokens=False)
+    table = shown.token_bytes()
+    assert table is not None
+    assert b"".join(table[token] for token in ids) == b"<|user|>ab"
+    assert shown.encode("<|user|>a<|end|>b") == ids
+    assert tiny.decode(ids) == "ab"
+    assert tiny.showing({"a"}) is tiny
+    assert tiny.showing(["<|user|>"]) is shown
 
 
 def test_batches_are_encoded_like_single_texts(tiny: Tokenizer) -> None:
@@ -99,7 +114,16 @@ class TestChatTemplateFiles:
     def test_of_several_the_default_is_taken(self, tiny_folder: Path) -> None:
         named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
         (tiny_folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
-        assert Tokenizer.from_path(tiny_folder).chat_template == "d"
+        tokenizer = Tokenizer.from_path(tiny_folder)
+        assert (tokenizer.chat_template, tokenizer.tool_chat_template) == ("d", "t")
+        template = ChatTemplate.of(tokenizer)
+        assert template.render([], tools=[{}]) == "t"
+        assert ChatTemplate.of(tokenizer, "given").render([], tools=[{}]) == "given"
+
+    def test_one_for_tools_in_a_file_of_its_own(self, tiny_folder: Path) -> None:
+        (tiny_folder / "additional_chat_templates").mkdir()
+        (tiny_folder / "additional_chat_templates" / "tool_use.jinja").write_text("t")
+        assert Tokenizer.from_path(tiny_folder).tool_chat_template == "t"
 
     def test_none(self, tiny_folder: Path) -> None:
         (tiny_folder / "tokenizer_config.json").unlink()
@@ -107,6 +131,13 @@ class TestChatTemplateFiles:
         assert tokenizer.chat_template is None
         assert tokenizer.bos_token is None
         assert tokenizer.eos_token_id is None
+
+
+def test_a_declared_token_that_is_half_a_character(tiny_folder: Path) -> None:
+    declared = {"added_tokens_decoder": {"900": {"content": "\ud800", "special": True}}}
+    (tiny_folder / "tokenizer_config.json").write_text(json.dumps(declared))
+    with pytest.raises(ModelLoadError, match="unusable token"):
+        Tokenizer.from_path(tiny_folder)
 
 
 def test_special_tokens_map_is_the_fallback(tiny_folder: Path) -> None:

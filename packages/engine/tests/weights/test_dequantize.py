@@ -17,10 +17,13 @@ KINDS = [
     Kind.Q5_1,
     Kind.Q8_0,
     Kind.Q2_K,
+    Kind.Q3_K,
     Kind.Q4_K,
     Kind.Q5_K,
     Kind.Q6_K,
     Kind.IQ4_NL,
+    Kind.IQ4_XS,
+    Kind.MXFP4,
 ]
 
 
@@ -35,7 +38,7 @@ def random_blocks(kind: Kind, rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_equals_the_gguf_package_to_the_last_bit(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCKS_AT_A_TIME", 7)
+    monkeypatch.setattr(module, "VALUES_AT_A_TIME", 7 * 32)
     blocks = random_blocks(kind, rows=5)
     expected = gguf.dequantize(blocks, kind)
     assert np.isfinite(expected).all()

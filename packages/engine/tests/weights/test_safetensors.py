@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,29 @@ def test_a_tensor_cannot_be_written(tmp_path: Path) -> None:
     tensor = SafetensorsSource([tmp_path / "m.safetensors"]).read("w")
     with pytest.raises(ValueError, match="read-only"):
         tensor[0] = 1
+
+
+def resident_bytes(array: np.ndarray[Any, Any]) -> int:
+    """How much of the mapping around an array is in memory now, as the kernel counts it."""
+    address, found = array.ctypes.data, False
+    with open("/proc/self/smaps", encoding="utf-8") as maps:
+        for line in maps:
+            if "-" in (bounds := line.split(" ", 1)[0]) and ":" not in bounds:
+                start, end = (int(bound, 16) for bound in bounds.split("-"))
+                found = start <= address < end
+            elif found and line.startswith("Rss:"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError("no such mapping")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+def test_no_more_than_one_tensor_stays_in_memory(tmp_path: Path) -> None:
+    size = 8 << 20
+    save_file({name: np.ones(size // 4, np.float32) for name in "abcd"}, tmp_path / "m.safetensors")
+    source = SafetensorsSource([tmp_path / "m.safetensors"])
+    tensors = []
+    for name in "abcd":
+        tensors.append(source.read(name))
+        assert tensors[-1].sum() == size // 4
+        assert resident_bytes(tensors[-1]) < 1.5 * size
+    assert all(tensor.sum() == size // 4 for tensor in tensors)  # what was let go of comes back

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.status import Status
 
 from sgl_jax.engine.config.default_model import find_default_model
-from sgl_jax.engine.config.engine_config import DTYPES, EngineConfig
+from sgl_jax.engine.config.engine_config import DTYPES, LOAD_FORMATS, EngineConfig
 from sgl_jax.engine.errors import SglJaxError
 from sgl_jax.engine.execution import device_env
 from sgl_jax.engine.messages import Phase
@@ -43,6 +43,9 @@ def _generate(model: str, arguments: argparse.Namespace, notes: Console) -> int:
         "max_running_requests": 1,
         "skip_warmup": True,
         "max_seq_len": arguments.max_seq_len,
+        "load_format": arguments.load_format,
+        "revision": arguments.revision,
+        "download_dir": arguments.download_dir,
     }
     device_env.apply(EngineConfig(model_path=model, **options))
     from sgl_jax.engine.engine import Engine  # imports jax, whose settings are in place only now
@@ -81,7 +84,7 @@ def _shower(status: Status) -> Callable[[Phase], None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sgl_jax.engine", description="Generate from a prompt, offline.")
-    parser.add_argument("model", help="model folder, .gguf file, or 'default' (SmolLM2-135M-Instruct)")
+    parser.add_argument("model", help="model folder, .gguf file, hub id, or 'default' (SmolLM2-135M-Instruct)")
     parser.add_argument("prompt")
     parser.add_argument("--chat", action="store_true", help="wrap the prompt in the model's chat template")
     parser.add_argument("--max-tokens", type=int, default=128)
@@ -90,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", default="auto", choices=DTYPES)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--max-seq-len", type=int)
+    parser.add_argument("--load-format", default="auto", choices=LOAD_FORMATS)
+    parser.add_argument("--revision", help="branch, tag or commit of a model from the hub")
+    parser.add_argument("--download-dir", help="cache for models from the hub")
     return parser
 
 

@@ -25,8 +25,8 @@ from sgl_jax.engine.errors import (
 from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.text.chat_template import ChatTemplate
+from sgl_jax.engine.text.load import load_tokenizer
 from sgl_jax.engine.text.stream import TextStream
-from sgl_jax.engine.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class AsyncEngine:
     entered it.
 
     Args:
-        model_path: a Hugging Face model folder or a `.gguf` file.
+        model_path: a Hugging Face model folder, a `.gguf` file, or a hub id (`Qwen/Qwen3-0.6B`).
         on_phase: hears of loading and compiling progress, in another thread.
         options: the fields of `EngineConfig` (`dtype="bfloat16"`, `max_seq_len=4096`, …).
 
@@ -67,8 +67,7 @@ class AsyncEngine:
         self._failure: str | None = None
 
     async def __aenter__(self) -> AsyncEngine:
-        path = Path(self._config.tokenizer_path or self._config.model_path).expanduser()
-        self.tokenizer = await asyncio.to_thread(Tokenizer.from_path, path)
+        self.tokenizer = await asyncio.to_thread(load_tokenizer, self._config, self._on_download)
         self._template = ChatTemplate.of(self.tokenizer)
         self._core = await asyncio.to_thread(build_core, self._config, self._on_phase)
         loop = asyncio.get_running_loop()
@@ -107,7 +106,8 @@ class AsyncEngine:
                 if delta.finish is not None and delta.finish.reason == "error":
                     raise _refusal(delta.finish)
                 piece = text_stream.push(delta)
-                yield Chunk(text=piece.text, token_ids=delta.token_ids, finish=piece.finish)
+                token_ids = delta.token_ids[: len(delta.token_ids) - piece.num_unused]
+                yield Chunk(text=piece.text, token_ids=token_ids, finish=piece.finish)
                 if piece.finish is not None:
                     return
 
@@ -168,6 +168,9 @@ class AsyncEngine:
             self._orders.put(None)
             await asyncio.to_thread(thread.join)
             self._fail("The engine was closed.")
+
+    def _on_download(self, done: int, total: int) -> None:
+        self._on_phase(Phase("downloading", done, total))
 
     def _encode(self, prompt: str | Sequence[Mapping[str, Any]], template: Mapping[str, Any]) -> list[int]:
         if isinstance(prompt, str):

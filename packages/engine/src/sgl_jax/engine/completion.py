@@ -17,6 +17,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
         prompt_tokens: length of the prompt.
         cached_tokens: prompt tokens that the prefix cache saved.
         logprobs: one entry a token when asked for, else empty.
+        prompt_logprobs: one entry a prompt token, from its second one (or `prompt_logprobs_from`) on, when asked for.
     """
 
     text: str
@@ -25,6 +26,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     cached_tokens: int = 0
     logprobs: list[TokenLogprobs] = []
+    prompt_logprobs: list[TokenLogprobs] = []
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):

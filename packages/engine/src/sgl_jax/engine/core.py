@@ -18,18 +18,25 @@ import msgspec
 from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
+from sgl_jax.engine.config.model_source import local_model
 from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, QueueFullError, SglJaxError
 from sgl_jax.engine.execution.advice import memory_advice
 from sgl_jax.engine.execution.fake import fake_executor
 from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
 from sgl_jax.engine.plan import Executor, PendingStep
+from sgl_jax.engine.scheduling.compiling import CompilingRequests
+from sgl_jax.engine.scheduling.prompt_scores import PromptScores
 from sgl_jax.engine.scheduling.request import Request
 from sgl_jax.engine.scheduling.scheduler import ScheduledStep, Scheduler
 from sgl_jax.engine.stats import EngineStats
+from sgl_jax.engine.structured.compiler import GrammarCompiler
+from sgl_jax.engine.text.load import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
 _SMOOTHING = 0.1
+_COMPILE_POLL_SECONDS = 0.005
+_InFlight = tuple[ScheduledStep, PendingStep]
 
 
 class EngineCore:
@@ -37,12 +44,13 @@ class EngineCore:
 
     Args:
         executor: runs the plans.
-        info: facts that do not change while the engine lives.
+        info: facts that do not change while the engine lives; its `max_model_len` falls to what the pool can carry.
         max_queued_requests: waiting requests beyond which new ones are refused.
         random_seed: base of the seeds given to requests that bring none.
         prefix_cache: keep the pages of past prompts and answers for those that begin the same way.
         schedule_policy: order of admission, see `WaitingQueue`.
         overlap: keep a step in flight while the one before is committed.
+        grammars: compiles what requests ask their answers to look like; without it such requests are refused.
     """
 
     def __init__(
@@ -55,21 +63,23 @@ class EngineCore:
         overlap: bool = True,
         prefix_cache: bool = True,
         schedule_policy: str = "fcfs",
+        grammars: GrammarCompiler | None = None,
     ) -> None:
-        self.info = info
         self._executor = executor
         self._scheduler = Scheduler(
-            PrefixCache(executor.num_pages, executor.page_size, enabled=prefix_cache),
+            PrefixCache(executor.num_pages, executor.page_size, window=executor.window, enabled=prefix_cache),
             page_size=executor.page_size,
             max_slots=executor.max_slots,
             limits=executor.limits,
             policy=schedule_policy,
         )
+        self.info = msgspec.structs.replace(info, max_model_len=min(info.max_model_len, self._scheduler.longest))
+        self._compiling = CompilingRequests(grammars)
         self._max_queued_requests = max_queued_requests
         self._random = random.Random(random_seed)
         self._overlap = overlap
         self._eos = frozenset(info.eos_token_ids)
-        self._in_flight: tuple[ScheduledStep, PendingStep] | None = None
+        self._in_flight: _InFlight | None = None
         self._ended: list[tuple[str, Finish]] = []
         self._stats = EngineStats(pages_total=executor.num_pages)
         self._compiles_at_start = executor.compiles
@@ -81,29 +91,24 @@ class EngineCore:
         there is one way to learn a request's fate. An id that is already live is dropped with a
         warning: answering it would end the other request.
         """
-        if request.request_id in self._scheduler:
+        if request.request_id in self._scheduler or request.request_id in self._compiling:
             logger.warning("request id %r is already in use; the second request was dropped", request.request_id)
             return
         try:
-            max_tokens = self._check(request)
+            self._accept(request, self._check(request))
         except SglJaxError as error:
             self._ended.append((request.request_id, _refusal(error)))
-            return
-        if max_tokens == len(request.prompt_ids):
-            self._ended.append((request.request_id, Finish(reason="length")))
-            return
-        seed = request.sampling.seed
-        seed32 = self._random.getrandbits(32) if seed is None else (seed ^ (seed >> 32)) & 0xFFFFFFFF
-        self._scheduler.add(Request.create(request, max_tokens=max_tokens, eos=self._eos, seed=seed32))
-        self._stats.prompt_tokens_total += len(request.prompt_ids)
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Drops requests; nothing more comes out for them. Unknown ids are ignored."""
         self._scheduler.abort(request_ids)
+        self._compiling.abort(request_ids)
+        gone = frozenset(request_ids)
+        self._ended = [ended for ended in self._ended if ended[0] not in gone]
 
     def has_work(self) -> bool:
         """Whether `step()` has anything to do; if not, wait for the next `submit`."""
-        return self._in_flight is not None or bool(self._ended) or self._scheduler.has_work()
+        return self._moves() or len(self._compiling) > 0
 
     def step(self) -> StepOutputs:
         """Dispatches the next step and commits the one before; returns what is new.
@@ -111,29 +116,23 @@ class EngineCore:
         Raises:
             RuntimeError: the device failed; the engine cannot go on.
         """
-        begin = time.perf_counter()
-        scheduled = self._scheduler.schedule()
-        planned = time.perf_counter()
-        dispatched = None if scheduled is None else (scheduled, self._executor.dispatch(scheduled.plan))
-        sent = time.perf_counter()
+        self._take_compiled()
+        if self._in_flight is not None and self._scheduler.awaits_result:
+            outputs = self._collect(self._in_flight)
+            self._in_flight = self._dispatch()
+            return self._with_ended(outputs)
+        dispatched = self._dispatch()
         if self._overlap:
             due, self._in_flight = self._in_flight, dispatched
         else:
             due = dispatched
-        if due is None:
-            return self._with_ended(StepOutputs())
-        step, pending = due
-        result = pending.collect()
-        arrived = time.perf_counter()
-        outputs = self._scheduler.commit(step, result)
-        self._count(outputs, planned - begin, sent - planned, arrived - sent, time.perf_counter() - arrived)
-        return self._with_ended(outputs)
+        return self._with_ended(StepOutputs() if due is None else self._collect(due))
 
     def stats(self) -> EngineStats:
         """A snapshot of counters and gauges."""
         stats = msgspec.structs.replace(self._stats)
         stats.running = len(self._scheduler.running)
-        stats.waiting = len(self._scheduler.waiting)
+        stats.waiting = len(self._scheduler.waiting) + len(self._compiling)
         stats.preempted_total = self._scheduler.preempted_total
         stats.pages_free = self._scheduler.cache.num_available
         stats.pages_cached = self._scheduler.cache.num_cached
@@ -154,6 +153,7 @@ class EngineCore:
 
     def close(self) -> None:
         """Waits for the step in flight; the core is not usable afterwards."""
+        self._compiling.close()
         if self._in_flight is not None:
             self._in_flight[1].collect()
             self._in_flight = None
@@ -166,20 +166,21 @@ class EngineCore:
             raise InvalidRequestError("The prompt is empty: at least one token is needed.", "prompt")
         if min(prompt) < 0 or max(prompt) >= self.info.vocab_size:
             raise InvalidRequestError(f"Prompt token ids must lie in [0, {self.info.vocab_size}).", "prompt")
-        if len(self._scheduler.waiting) >= self._max_queued_requests:
+        if len(self._scheduler.waiting) + len(self._compiling) >= self._max_queued_requests:
             raise QueueFullError(f"{self._max_queued_requests} requests are waiting already; try again later.")
-        longest = min(self.info.max_model_len, self.info.max_total_tokens)
+        longest = self.info.max_model_len
         wanted = request.sampling.max_new_tokens
         if len(prompt) >= longest and wanted != 0:
             raise ContextLengthError(
                 f"The prompt has {len(prompt)} tokens; at most {longest - 1} leave room for an answer.", "prompt"
             )
-        if wanted is not None and len(prompt) + wanted > longest:
-            raise ContextLengthError(
-                f"{len(prompt)} prompt tokens and max_new_tokens={wanted} exceed the limit of {longest} tokens; "
-                f"ask for at most {max(longest - len(prompt), 0)}.",
-                "max_new_tokens",
-            )
+        for name, tokens in (("max_new_tokens", wanted or 0), ("min_new_tokens", request.sampling.min_new_tokens)):
+            if len(prompt) + tokens > longest:
+                raise ContextLengthError(
+                    f"{len(prompt)} prompt tokens and {name}={tokens} exceed the limit of {longest} tokens; "
+                    f"ask for at most {max(longest - len(prompt), 0)}.",
+                    name,
+                )
         return longest if wanted is None else len(prompt) + wanted
 
     def _with_ended(self, outputs: StepOutputs) -> StepOutputs:
@@ -191,17 +192,64 @@ class EngineCore:
             self._ended.clear()
         return outputs
 
-    def _count(self, outputs: StepOutputs, schedule: float, dispatch: float, wait: float, commit: float) -> None:
+    def _accept(self, request: GenerateRequest, max_tokens: int) -> None:
+        """Queues a valid request; `max_tokens` is how long its sequence may grow."""
+        scores = PromptScores.of(request)
+        if max_tokens == len(request.prompt_ids) and (scores is None or scores.complete):
+            self._ended.append((request.request_id, Finish(reason="length")))
+            return
+        seed = request.sampling.seed
+        seed32 = self._random.getrandbits(32) if seed is None else (seed ^ (seed >> 32)) & 0xFFFFFFFF
+        made = Request.create(request, max_tokens=max_tokens, eos=self._eos, seed=seed32)
+        if request.sampling.grammar is None:
+            self._scheduler.add(made)
+        else:
+            self._compiling.add(made, request.sampling.grammar)
+        self._stats.prompt_tokens_total += len(request.prompt_ids)
+
+    def _take_compiled(self) -> None:
+        """Queues the requests whose grammar is ready now."""
+        if not len(self._compiling):
+            return
+        for request, error in self._compiling.settled(0.0 if self._moves() else _COMPILE_POLL_SECONDS):
+            if error is None:
+                self._scheduler.add(request)
+            else:
+                self._ended.append((request.request_id, _refusal(error)))
+
+    def _moves(self) -> bool:
+        """Whether there is something to do without waiting for a grammar."""
+        return self._in_flight is not None or bool(self._ended) or self._scheduler.has_work()
+
+    def _dispatch(self) -> _InFlight | None:
+        """Plans the next step and sends it off; None when there is nothing to compute."""
+        begin = time.perf_counter()
+        scheduled = self._scheduler.schedule()
+        planned = time.perf_counter()
+        if scheduled is None:
+            return None
+        in_flight = scheduled, self._executor.dispatch(scheduled.plan)
+        stats = self._stats
+        stats.schedule_ms += _SMOOTHING * ((planned - begin) * 1e3 - stats.schedule_ms)
+        stats.dispatch_ms += _SMOOTHING * ((time.perf_counter() - planned) * 1e3 - stats.dispatch_ms)
+        return in_flight
+
+    def _collect(self, in_flight: _InFlight) -> StepOutputs:
+        """Waits for a step and books what it drew."""
+        step, pending = in_flight
+        begin = time.perf_counter()
+        result = pending.collect()
+        arrived = time.perf_counter()
+        outputs = self._scheduler.commit(step, result)
         stats = self._stats
         stats.steps_total += 1
         for delta in outputs.deltas:
             stats.generated_tokens_total += len(delta.token_ids)
             stats.cached_tokens_total += delta.cached_tokens
             stats.finished_total += delta.finish is not None
-        stats.schedule_ms += _SMOOTHING * (schedule * 1e3 - stats.schedule_ms)
-        stats.dispatch_ms += _SMOOTHING * (dispatch * 1e3 - stats.dispatch_ms)
-        stats.wait_ms += _SMOOTHING * (wait * 1e3 - stats.wait_ms)
-        stats.commit_ms += _SMOOTHING * (commit * 1e3 - stats.commit_ms)
+        stats.wait_ms += _SMOOTHING * ((arrived - begin) * 1e3 - stats.wait_ms)
+        stats.commit_ms += _SMOOTHING * ((time.perf_counter() - arrived) * 1e3 - stats.commit_ms)
+        return outputs
 
 
 _REFUSAL_CODES = {ContextLengthError: "context_length", QueueFullError: "queue_full"}
@@ -227,8 +275,9 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
         ModelLoadError: the model cannot be loaded.
         ConfigError: the flags do not fit the model or the device.
     """
+    model_path = local_model(config, lambda done, total: on_phase(Phase("downloading", done, total)))
     on_phase(Phase("loading"))
-    files = model_files.resolve(config.model_path, config.load_format)
+    files = model_files.resolve(str(model_path), config.load_format)
     spec = files.spec()
     executor: Executor
     if config.device == "fake":
@@ -264,6 +313,7 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
         overlap=not config.disable_overlap_schedule,
         prefix_cache=not config.disable_radix_cache,
         schedule_policy=config.schedule_policy,
+        grammars=GrammarCompiler(lambda: load_tokenizer(config), spec.vocab_size, spec.eos_token_ids),
     )
     on_phase(Phase("ready"))
     return core

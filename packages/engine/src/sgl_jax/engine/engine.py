@@ -16,8 +16,8 @@ from sgl_jax.engine.messages import EngineInfo, Finish, GenerateRequest, Phase, 
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.stats import EngineStats
 from sgl_jax.engine.text.chat_template import ChatTemplate
+from sgl_jax.engine.text.load import load_tokenizer
 from sgl_jax.engine.text.stream import TextStream
-from sgl_jax.engine.text.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
 Sampling = SamplingParams | Sequence[SamplingParams] | None
@@ -32,7 +32,7 @@ class Engine:
     Not thread-safe; `AsyncEngine` serves many callers at once.
 
     Args:
-        model_path: a Hugging Face model folder or a `.gguf` file.
+        model_path: a Hugging Face model folder, a `.gguf` file, or a hub id (`Qwen/Qwen3-0.6B`).
         on_phase: hears of loading and compiling progress.
         options: the fields of `EngineConfig` (`dtype="bfloat16"`, `max_seq_len=4096`, …).
 
@@ -44,7 +44,7 @@ class Engine:
         self, model_path: str | Path, *, on_phase: Callable[[Phase], None] = lambda phase: None, **options: Any
     ) -> None:
         config = EngineConfig(model_path=str(model_path), **options)
-        self.tokenizer = Tokenizer.from_path(Path(config.tokenizer_path or config.model_path).expanduser())
+        self.tokenizer = load_tokenizer(config, lambda done, total: on_phase(Phase("downloading", done, total)))
         self._template = ChatTemplate.of(self.tokenizer)
         self._core: EngineCore = build_core(config, on_phase)
         self._ids = itertools.count()
@@ -180,6 +180,7 @@ class _Sequence:
         self._stream = TextStream(engine.tokenizer, sampling)
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
+        self._prompt_logprobs: list[TokenLogprobs] = []
         self._text: list[str] = []
         self._finish: Finish | None = None
         self._cached_tokens = 0
@@ -198,13 +199,15 @@ class _Sequence:
                 raise InvalidRequestError(delta.finish.message or "The request was refused.", delta.finish.param)
             raise SglJaxError(delta.finish.message or "The request failed.")
         text = self._stream.push(delta)
-        self._token_ids += delta.token_ids
-        self._logprobs += delta.logprobs
+        token_ids = delta.token_ids[: len(delta.token_ids) - text.num_unused]
+        self._token_ids += token_ids
+        self._logprobs += delta.logprobs[: len(token_ids)]
+        self._prompt_logprobs += delta.prompt_logprobs
         self._text.append(text.text)
         self._finish = text.finish
         self._cached_tokens = max(self._cached_tokens, delta.cached_tokens)
         self.stopped_by_text = text.finish is not None and delta.finish is None
-        return Chunk(text=text.text, token_ids=delta.token_ids, finish=text.finish)
+        return Chunk(text=text.text, token_ids=token_ids, finish=text.finish)
 
     def completion(self) -> Completion:
         assert self._finish is not None
@@ -215,4 +218,5 @@ class _Sequence:
             prompt_tokens=len(self._prompt_ids),
             cached_tokens=self._cached_tokens,
             logprobs=self._logprobs,
+            prompt_logprobs=self._prompt_logprobs,
         )

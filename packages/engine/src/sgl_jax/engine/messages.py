@@ -73,12 +73,17 @@ class TokenDelta(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Tru
         finish: set on the request's last delta.
         cached_tokens: prompt tokens that the prefix cache saved; set on the first delta.
         logprobs: one entry a token when the request asked for them, else empty.
+        queue_seconds: how long the request waited for its first step; set on the first delta.
+        prompt_logprobs: on the first delta of a request that asked, one entry a prompt token, from the position
+            `max(1, prompt_logprobs_from)` on.
     """
 
     token_ids: list[int]
     finish: Finish | None = None
     cached_tokens: int = 0
     logprobs: list[TokenLogprobs] = []
+    queue_seconds: float = 0.0
+    prompt_logprobs: list[TokenLogprobs] = []
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag="outputs"):
@@ -89,22 +94,24 @@ class StepOutputs(msgspec.Struct, frozen=True, tag="outputs"):
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
-    """Where an engine is: `loading`, `compiling` (with done/total), `ready`, or `dead` for good."""
+    """Where an engine is: `downloading` (megabytes), `loading`, `compiling`, `ready`, or `dead` for good."""
 
-    name: Literal["starting", "loading", "compiling", "ready", "dead"]
+    name: Literal["starting", "downloading", "loading", "compiling", "ready", "dead"]
     done: int = 0
     total: int = 0
 
     def __str__(self) -> str:
-        return f"{self.name} {self.done}/{self.total}" if self.total else self.name
+        unit = " MB" if self.name == "downloading" else ""
+        return f"{self.name} {self.done}/{self.total}{unit}" if self.total else self.name
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="info"):
     """What the text side must know of a ready engine.
 
     Attributes:
-        max_model_len: longest prompt plus output, in tokens.
-        max_total_tokens: KV pool size, in tokens; no single request may need more.
+        max_model_len: longest prompt plus output that a request may reach, in tokens: a limit of the model, the flags
+            or the pool.
+        max_total_tokens: KV pool size, in tokens.
         eos_token_ids: tokens that end a sequence unless `ignore_eos`.
         summary: human-readable start-up facts (device, memory, pages) in display order.
     """

@@ -9,7 +9,7 @@ assigned at admission and stays the same until the request ends or is preempted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from sgl_jax.engine.sampling_params import SamplingParams
+
+
+class SlotHistory(msgspec.Struct, frozen=True):
+    """What the device is told once, when a request whose logits are adjusted gets a slot; it counts on from there.
+
+    Attributes:
+        prompt_ids, generated_ids: the whole sequence so far.
+        ending_ids: tokens that end it; not to be drawn before `sampling.min_new_tokens` others.
+    """
+
+    prompt_ids: Sequence[int]
+    generated_ids: Sequence[int]
+    ending_ids: Collection[int]
 
 
 class SlotPlan(msgspec.Struct, frozen=True):
@@ -33,6 +46,10 @@ class SlotPlan(msgspec.Struct, frozen=True):
         sample: whether the last of these tokens draws a new one.
         sampling: how to draw it.
         seed: 32-bit seed of the draw (the request's own or one given by the engine).
+        adjust: whether the logits are adjusted before the draw (penalties, bias, minimum length).
+        history: what the slot must know for that, in the first plan of a request that ever adjusts.
+        targets: the token after each of these, where its log-probability is wanted (one less at a prompt's end).
+        mask: uint32[ceil(V / 32)], bit `t % 32` of word `t // 32` for "token t may be drawn"; None allows all.
     """
 
     slot: int
@@ -44,6 +61,10 @@ class SlotPlan(msgspec.Struct, frozen=True):
     sample: bool
     sampling: SamplingParams
     seed: int
+    adjust: bool = False
+    history: SlotHistory | None = None
+    mask: npt.NDArray[np.uint32] | None = None
+    targets: Sequence[int] = ()
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -62,6 +83,25 @@ class StepPlan(msgspec.Struct, frozen=True):
         return any(slot.sample and slot.sampling.logprobs is not None for slot in self.slots)
 
 
+    @property
+    def wants_scores(self) -> bool:
+        """Whether any row wants log-probabilities of its prompt."""
+        return any(slot.targets for slot in self.slots)
+
+
+class PromptLogprobs(msgspec.Struct, frozen=True):
+    """Log-probabilities of prompt tokens, one row a computed token, in the order of the plan.
+
+    Attributes:
+        logprobs: float32[T], of the target behind the token; arbitrary where there is none.
+        top_ids, top_logprobs: int32[T, 20] and float32[T, 20], best first.
+    """
+
+    logprobs: npt.NDArray[np.float32]
+    top_ids: npt.NDArray[np.int32]
+    top_logprobs: npt.NDArray[np.float32]
+
+
 class StepResult(msgspec.Struct, frozen=True):
     """What the device drew, row `i` for `plan.slots[i]`; rows that did not sample hold arbitrary values.
 
@@ -70,12 +110,14 @@ class StepResult(msgspec.Struct, frozen=True):
         logprobs: float32[R], log-probability of the drawn token under the model's untempered
             distribution; None when no row asked.
         top_ids, top_logprobs: int32[R, 20] and float32[R, 20], best first; None when no row asked.
+        prompt: of prompt tokens; None when no row asked.
     """
 
     token_ids: npt.NDArray[np.int32]
     logprobs: npt.NDArray[np.float32] | None = None
     top_ids: npt.NDArray[np.int32] | None = None
     top_logprobs: npt.NDArray[np.float32] | None = None
+    prompt: PromptLogprobs | None = None
 
 
 class PendingStep(Protocol):
@@ -104,6 +146,8 @@ class Executor(Protocol):
     page_size: int
     max_slots: int
     max_pages_per_slot: int
+    window: int | None
+    """Keys that a token sees at most in any layer, its own included; None when some layer sees all."""
     limits: StepLimits
     """What one plan may hold at most."""
     compiles: int

@@ -11,9 +11,32 @@ window, only the last `window` of these.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Pages:
+    """Keys (or values) of one layer, or of all layers one after the other, as they are stored.
+
+    Attributes:
+        stored: storage[P, S, K, D]; `kv_write` knows how to read and write it.
+        scale: float32[P, S, K], which multiplies each stored vector; None where the format has none.
+        dtype: the element type that the storage stands for; static.
+    """
+
+    stored: jax.Array
+    scale: jax.Array | None
+    dtype: jnp.dtype = field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(P, S, K, D)."""
+        return self.stored.shape
 
 
 class RaggedRows(NamedTuple):
@@ -23,12 +46,16 @@ class RaggedRows(NamedTuple):
         row_start: int32[R], first token of the row on the T axis.
         row_len: int32[R], tokens of the row in this step.
         kv_len: int32[R], keys that the row's last token sees (computed before + row_len).
-        block_table: int32[R, B], page ids in sequence order; entries past the sequence are arbitrary but valid.
+        slot: int32[R], the row's line in the block table.
+        block_table: int32[slots, B], page ids in sequence order, of which only `slot`'s lines matter. Entries past
+            the sequence, and before the window of all its tokens in this step, are arbitrary but valid. It is as
+            wide as the longest sequence allowed: take single entries, never whole lines.
     """
 
     row_start: jax.Array
     row_len: jax.Array
     kv_len: jax.Array
+    slot: jax.Array
     block_table: jax.Array
 
 
@@ -38,8 +65,8 @@ class AttentionBackend(Protocol):
     def __call__(
         self,
         query_thd: jax.Array,
-        key_pages: jax.Array,
-        value_pages: jax.Array,
+        key_pages: Pages,
+        value_pages: Pages,
         rows: RaggedRows,
         *,
         scale: float,
@@ -53,7 +80,8 @@ class AttentionBackend(Protocol):
 
         Args:
             query_thd: float[T, H, D], rotated queries.
-            key_pages, value_pages: storage[P, S, K, D], see `kv_write.stored_dtype`.
+            key_pages, value_pages: of P pages. They may be one and the same, where values are the first dimensions
+                of the keys: then so are they of what is returned.
             rows: the ragged layout.
             scale: multiplies the scores.
             window: keys that a token sees at most, its own included, at least 1; None sees all. Keys before

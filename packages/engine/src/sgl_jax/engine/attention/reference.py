@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from sgl_jax.engine.attention import kv_write
-from sgl_jax.engine.attention.api import RaggedRows
+from sgl_jax.engine.attention.api import Pages, RaggedRows
 
 
 def reference_attention(
     query_thd: jax.Array,
-    key_pages: jax.Array,
-    value_pages: jax.Array,
+    key_pages: Pages,
+    value_pages: Pages,
     rows: RaggedRows,
     *,
     scale: float,
@@ -25,16 +25,16 @@ def reference_attention(
     """Gathers every row's whole block table for every token; see `api.AttentionBackend`."""
     del single_token_rows
     num_tokens, num_heads, _ = query_thd.shape
-    num_rows, width = rows.block_table.shape
+    num_rows, width = rows.slot.shape[0], rows.block_table.shape[1]
     page_size, num_kv_heads = key_pages.shape[1:3]
     token = jnp.arange(num_tokens)
     belongs = (token[:, None] >= rows.row_start) & (token[:, None] < rows.row_start + rows.row_len)
     row_of_token = jnp.where(belongs.any(1), belongs.argmax(1), num_rows - 1)
     position = rows.kv_len[row_of_token] - rows.row_len[row_of_token] + token - rows.row_start[row_of_token]
 
-    pages = rows.block_table[row_of_token] + page_offset
-    keys = kv_write.decode(key_pages[pages]).reshape(num_tokens, width * page_size, num_kv_heads, -1)
-    values = kv_write.decode(value_pages[pages]).reshape(num_tokens, width * page_size, num_kv_heads, -1)
+    pages = jnp.take(rows.block_table, rows.slot[row_of_token], axis=0, mode="clip") + page_offset
+    keys = kv_write.read(key_pages, pages).reshape(num_tokens, width * page_size, num_kv_heads, -1)
+    values = kv_write.read(value_pages, pages).reshape(num_tokens, width * page_size, num_kv_heads, -1)
     groups = num_heads // num_kv_heads
     keys = jnp.repeat(keys, groups, axis=2).astype(jnp.float32)
     values = jnp.repeat(values, groups, axis=2).astype(jnp.float32)

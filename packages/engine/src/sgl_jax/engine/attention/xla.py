@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sgl_jax.engine.attention import kv_write
-from sgl_jax.engine.attention.api import RaggedRows
+from sgl_jax.engine.attention.api import Pages, RaggedRows
 
 TILE = 16
 BLOCK_TOKENS = 128
@@ -27,18 +27,18 @@ _MASKED = -1e30
 
 
 class _Tiles(NamedTuple):
-    """N tiles of W tokens: int32[N, W] token indices, bool[N, W] live, int32[N, W] positions, int32[N, B] tables."""
+    """N tiles of W tokens: int32[N, W] token indices, bool[N, W] live, int32[N, W] positions, int32[N] slots."""
 
     token: jax.Array
     live: jax.Array
     position: jax.Array
-    block_table: jax.Array
+    slot: jax.Array
 
 
 def xla_attention(
     query_thd: jax.Array,
-    key_pages: jax.Array,
-    value_pages: jax.Array,
+    key_pages: Pages,
+    value_pages: Pages,
     rows: RaggedRows,
     *,
     scale: float,
@@ -57,7 +57,15 @@ def xla_attention(
     for tiles in groups:
         query = query_thd[jnp.clip(tiles.token, 0, num_tokens - 1)].astype(jnp.float32) * scale
         attended = _attend(
-            query, key_pages, value_pages, tiles, window=window, softcap=softcap, sinks=sinks, page_offset=page_offset
+            query,
+            key_pages,
+            value_pages,
+            tiles,
+            rows.block_table,
+            window=window,
+            softcap=softcap,
+            sinks=sinks,
+            page_offset=page_offset,
         )
         target = jnp.where(tiles.live, tiles.token, num_tokens)
         out = out.at[target].set(attended, mode="drop")
@@ -69,7 +77,7 @@ def _single_token_tiles(rows: RaggedRows) -> _Tiles:
         token=rows.row_start[:, None],
         live=(rows.row_len == 1)[:, None],
         position=(rows.kv_len - 1)[:, None],
-        block_table=rows.block_table,
+        slot=rows.slot,
     )
 
 
@@ -88,15 +96,16 @@ def _chunk_tiles(rows: RaggedRows, num_tokens: int) -> _Tiles:
         token=rows.row_start[row][:, None] + offset,
         live=(offset < row_len) & (tile < ends[-1])[:, None],
         position=(rows.kv_len[row][:, None] - row_len) + offset,
-        block_table=rows.block_table[row],
+        slot=rows.slot[row],
     )
 
 
 def _attend(
     query_nwhd: jax.Array,
-    key_pages: jax.Array,
-    value_pages: jax.Array,
+    key_pages: Pages,
+    value_pages: Pages,
     tiles: _Tiles,
+    block_table: jax.Array,
     *,
     window: jax.Array | int | None,
     softcap: float | None,
@@ -111,27 +120,29 @@ def _attend(
     block_tokens = block_pages * page_size
     query = query_nwhd.reshape(n, w, k, g, d).transpose(0, 2, 3, 1, 4).reshape(n, k, g * w, d)
     position = jnp.where(tiles.live, tiles.position, -1)
-    first_block = jnp.zeros(n, jnp.int32)
-    if window is not None:
-        first_block = jnp.maximum(position[:, 0] - window + 1, 0) // block_tokens
-    num_blocks = jnp.max(-(-(jnp.max(position, axis=1) + 1) // block_tokens) - first_block)
-    width = tiles.block_table.shape[1]
+    first_seen = jnp.zeros(n, jnp.int32) if window is None else jnp.maximum(position[:, 0] - window + 1, 0)
+    last_seen = jnp.max(position, axis=1)
+    first_block = first_seen // block_tokens
+    num_blocks = jnp.max(-(-(last_seen + 1) // block_tokens) - first_block)
 
     def block(index: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         top, total, out = carry
         number = (first_block + index)[:, None]
-        # A block may reach past the table: those keys lie behind every query and are masked.
-        columns = jnp.minimum(number * block_pages + jnp.arange(block_pages), width - 1)
-        pages = jnp.take_along_axis(tiles.block_table, columns, axis=1, mode="clip") + page_offset
-        keys = kv_write.decode(key_pages[pages]).reshape(n, block_tokens, k, d)
-        values = kv_write.decode(value_pages[pages]).reshape(n, block_tokens, k, d)
+        # A block may reach past the table, and it begins and ends at pages that may be another sequence's by now:
+        # their keys are masked, and their values zeroed, lest a NaN among them come through a weight of zero.
+        columns = number * block_pages + jnp.arange(block_pages)
+        pages = block_table.at[tiles.slot[:, None], columns].get(mode="clip") + page_offset
+        key_position = number * block_tokens + jnp.arange(block_tokens)
+        seen = (key_position >= first_seen[:, None]) & (key_position <= last_seen[:, None])
+        keys = kv_write.read(key_pages, pages).reshape(n, block_tokens, k, d)
+        values = kv_write.read(value_pages, pages).reshape(n, block_tokens, k, d)
+        values = jnp.where(seen[:, :, None, None], values, 0)
         scores = jnp.einsum("nkqd,nskd->nkqs", query, keys, preferred_element_type=jnp.float32)
         if softcap is not None:
             scores = softcap * jnp.tanh(scores / softcap)
-        key_position = (number * block_tokens + jnp.arange(block_tokens))[:, None, :]
-        visible = key_position <= position[:, :, None]
+        visible = key_position[:, None] <= position[:, :, None]
         if window is not None:
-            visible &= key_position > position[:, :, None] - window
+            visible &= key_position[:, None] > position[:, :, None] - window
         scores = jnp.where(visible[:, None, None], scores.reshape(n, k, g, w, block_tokens), _MASKED)
         scores = scores.reshape(n, k, g * w, block_tokens)
         new_top = jnp.maximum(top, scores.max(-1))

@@ -2,31 +2,35 @@
 
 Matching is page-aligned: a node is one page and its edge the page's tokens. What a finer match would
 save is less than one page of recomputation a request.
+
+A node can be *hollow*: its tokens are known, as a step on the way to the nodes below it, and its page
+is gone. A hollow node without children is removed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-Key = tuple[int, ...]
+Key = tuple[int, ...] | str
+HOLLOW = -1
 
 
 class Node:
-    """One cached page.
+    """One cached page, or the place of one.
 
     Attributes:
-        page: its id.
-        key: the tokens it holds.
-        parent: the page before it, or the root of its name space (whose `page` is -1).
+        page: its id, or `HOLLOW`.
+        key: the tokens it holds; the root of a name space has its salt here.
+        parent: the page before it; None for the top of the tree and for nodes that were removed.
         children: pages that follow it, by their tokens.
-        last_used: logical time of the last request that matched or made it.
+        last_used: logical time when a request last matched it, made it or let go of it.
         priority: highest priority of any request that used it.
     """
 
     __slots__ = ("children", "key", "last_used", "page", "parent", "priority")
 
-    def __init__(self, page: int, key: Key, parent: Node | None) -> None:
-        self.page = page
+    def __init__(self, key: Key, parent: Node | None) -> None:
+        self.page = HOLLOW
         self.key = key
         self.parent = parent
         self.children: dict[Key, Node] = {}
@@ -43,7 +47,7 @@ class RadixTree:
 
     def __init__(self, page_size: int) -> None:
         self._page_size = page_size
-        self._roots: dict[str, Node] = {}
+        self._top = Node("", None)  # its children are the roots, one a name space
         self._by_page: dict[int, Node] = {}
 
     def __len__(self) -> int:
@@ -53,59 +57,88 @@ class RadixTree:
         """The node of a page, if it is cached."""
         return self._by_page.get(page)
 
+    def root(self, salt: str) -> Node:
+        """The node before the first page of a name space; made when missing."""
+        return self._child(self._top, salt)
+
     def match(self, tokens: Sequence[int], salt: str) -> list[Node]:
-        """Nodes of the longest cached prefix of `tokens`, first page first."""
-        node = self._roots.get(salt)
+        """Nodes of the longest known prefix of `tokens`, first page first, hollow ones among them."""
         found: list[Node] = []
-        for key in self._keys(tokens):
-            node = None if node is None else node.children.get(key)
+        node = self._top.children.get(salt)
+        size = self._page_size
+        for begin in range(0, len(tokens) - size + 1, size):
+            node = None if node is None else node.children.get(tuple(tokens[begin : begin + size]))
             if node is None:
                 break
             found.append(node)
         return found
 
-    def extend(self, tokens: Sequence[int], pages: Sequence[int], first: int, salt: str) -> list[Node]:
-        """Puts pages `first`, `first + 1`, … of a sequence into the tree, as far as their tokens are full.
+    def extend(
+        self, node: Node, tokens: Sequence[int], first: int, pages: Sequence[int], *, below_foreign: bool
+    ) -> tuple[Node | None, list[Node]]:
+        """Puts pages `first`, `first + 1`, … of a sequence into the tree.
 
-        Nothing is put below another sequence's page: where the same tokens are cached on a page that
-        is not among `pages`, the rest stays out. So a page in the tree is held by whoever holds one
-        after it.
+        Where the same tokens are cached on another page, that page stays, and ours does not enter.
 
         Args:
+            node: of the sequence's page `first - 1`; its root when `first` is 0.
             tokens: the sequence from its start.
-            pages: all its pages, in order.
-            first: index of the first page to put in.
-            salt: name space.
+            first: index of the first of `pages`.
+            pages: full pages of the sequence.
+            below_foreign: whether pages may enter below such another page. If not, whoever holds a page
+                of the tree holds all pages above it.
 
         Returns:
-            The nodes that are new.
+            The last page's node (None if it could not enter), and the nodes whose page is new.
         """
-        node = self._roots.setdefault(salt, Node(-1, (), None))
+        size = self._page_size
         new: list[Node] = []
-        for index, key in enumerate(self._keys(tokens)):
-            child = node.children.get(key)
-            if child is None and index >= first:
-                child = node.children[key] = Node(pages[index], key, node)
-                self._by_page[child.page] = child
-                new.append(child)
-            if child is None or child.page != pages[index]:
-                break
-            node = child
-        return new
+        for index, page in enumerate(pages, first):
+            node = self._child(node, tuple(tokens[index * size : (index + 1) * size]))
+            if node.page == HOLLOW:
+                node.page = page
+                self._by_page[page] = node
+                new.append(node)
+            elif node.page != page and not below_foreign:
+                return None, new
+        return node, new
 
     def remove(self, node: Node) -> Node | None:
-        """Takes a leaf out; returns its parent page, if it had one."""
-        assert not node.children, "only leaves can be removed"
-        assert node.parent is not None
-        del node.parent.children[node.key]
+        """Takes a page out; returns the page before it, if that is a leaf now.
+
+        With children its node stays, hollow; else hollow nodes that led only to it go as well.
+        """
         del self._by_page[node.page]
-        return node.parent if node.parent.page >= 0 else None
+        node.page = HOLLOW
+        while node.page == HOLLOW and not node.children and node.parent is not None:
+            parent = node.parent
+            del parent.children[node.key]
+            node.parent = None
+            node = parent
+        return node if node.page != HOLLOW and not node.children else None
 
     def nodes(self) -> Iterator[Node]:
-        """All cached pages, in no order."""
-        return iter(self._by_page.values())
+        """All nodes below the roots, hollow or not, in no order."""
+        roots = self._top.children.values()
+        stack = [child for root in roots for child in root.children.values()]
+        while stack:
+            node = stack.pop()
+            stack.extend(node.children.values())
+            yield node
 
-    def _keys(self, tokens: Sequence[int]) -> Iterator[Key]:
-        size = self._page_size
-        for begin in range(0, len(tokens) - size + 1, size):
-            yield tuple(tokens[begin : begin + size])
+    def check_integrity(self) -> None:
+        """Asserts that links agree, and that nothing hollow lies at an end. For tests."""
+        pages = 0
+        for node in self.nodes():
+            assert node.parent is not None
+            assert node.parent.children[node.key] is node
+            assert node.page != HOLLOW or node.children, "a hollow leaf"
+            assert node.page == HOLLOW or self._by_page[node.page] is node
+            pages += node.page != HOLLOW
+        assert pages == len(self._by_page), "a page is booked whose node is gone"
+
+    def _child(self, node: Node, key: Key) -> Node:
+        child = node.children.get(key)
+        if child is None:
+            child = node.children[key] = Node(key, node)
+        return child

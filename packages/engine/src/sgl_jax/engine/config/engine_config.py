@@ -7,7 +7,9 @@ import msgspec
 from sgl_jax.engine.errors import ConfigError
 
 DTYPES = ("auto", "float32", "bfloat16")
-LOAD_FORMATS = ("auto", "safetensors", "gguf")
+KV_CACHE_DTYPES = ("auto", "float32", "bfloat16", "fp8_e4m3", "fp8_e5m2", "int8")
+QUANTIZATIONS = ("auto", "none", "gguf", "int8", "int4", "fp8")
+LOAD_FORMATS = ("auto", "safetensors", "gguf", "dummy")
 ATTENTION_BACKENDS = ("auto", "native", "xla", "reference")
 XLA_BACKENDS = ("auto", "native")
 SCHEDULE_POLICIES = ("fcfs", "lpm", "priority")
@@ -17,14 +19,20 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Everything the engine is told; what is None is decided from the model and the device.
 
     Attributes:
-        model_path: a Hugging Face model folder or a `.gguf` file.
-        tokenizer_path: where the tokenizer lies, when not with the model.
+        model_path: a Hugging Face model folder, a `.gguf` file, or a hub id (`organisation/name`, or
+            `organisation/name:file.gguf`).
+        tokenizer_path: where the tokenizer lies, when not with the model; a path or a hub id.
+        revision: branch, tag or commit of a hub id; None is the main branch.
+        download_dir: the cache for what the hub sends; None is the hub's own.
         dtype: compute and weight type; `auto` is bfloat16 on GPU and float32 on CPU.
+        quantization: `int8`, `int4` or `fp8` pack the layers' matrices while loading; `gguf` keeps a GGUF file's Q8_0,
+            Q4_0 and Q4_1 matrices packed, `none` unpacks them; `auto` is what suits the device.
         device: `auto`, `cpu`, `cuda` or `cuda:0`; `fake` runs the host path without a model.
-        load_format: `auto` looks at the path.
+        load_format: `auto` looks at the files; `dummy` makes up weights from the config alone.
         attention_backend: `native` (alias `auto`, `xla`) is the best plain-XLA path; `reference` is the oracle.
         max_seq_len: longest prompt plus output; None is the model's own limit.
         page_size: tokens a KV page.
+        kv_cache_dtype: type of stored keys and values; `auto` is the compute type. `int8` has a scale a vector.
         max_total_tokens: KV pool size in tokens; None sizes it from free memory.
         mem_fraction_static: share of device memory for weights and KV pool; None is the device's default.
         max_running_requests: sequences in flight at most; None is the device's default.
@@ -34,19 +42,25 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         schedule_policy: order of admission: `fcfs`, `lpm` (longest cached prefix) or `priority`.
         disable_radix_cache: forget a sequence's pages when it ends.
         disable_overlap_schedule: wait for each step's tokens before planning the next one.
+        precompile_bs_paddings: numbers of sequences that steps are compiled for; None is 1, 2, 4, … and the most.
+        precompile_token_paddings: numbers of tokens that steps with prompts are compiled for; likewise.
         random_seed: base of the seeds given to requests without one.
         skip_warmup: compile lazily, on first use.
     """
 
     model_path: str
     tokenizer_path: str | None = None
+    revision: str | None = None
+    download_dir: str | None = None
     dtype: str = "auto"
+    quantization: str = "auto"
     device: str = "auto"
     load_format: str = "auto"
     attention_backend: str = "auto"
     xla_backend: str = "auto"
     max_seq_len: int | None = None
     page_size: int = 16
+    kv_cache_dtype: str = "auto"
     max_total_tokens: int | None = None
     mem_fraction_static: float | None = None
     max_running_requests: int | None = None
@@ -56,11 +70,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     schedule_policy: str = "fcfs"
     disable_radix_cache: bool = False
     disable_overlap_schedule: bool = False
+    precompile_bs_paddings: tuple[int, ...] | None = None
+    precompile_token_paddings: tuple[int, ...] | None = None
     random_seed: int = 0
     skip_warmup: bool = False
 
     def __post_init__(self) -> None:
         _one_of("dtype", self.dtype, DTYPES)
+        _one_of("kv_cache_dtype", self.kv_cache_dtype, KV_CACHE_DTYPES)
+        _one_of("quantization", self.quantization, QUANTIZATIONS)
         _one_of("load_format", self.load_format, LOAD_FORMATS)
         _one_of("attention_backend", self.attention_backend, ATTENTION_BACKENDS)
         _one_of("xla_backend", self.xla_backend, XLA_BACKENDS)
@@ -69,6 +87,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{_flag(name)} must be at least 1, got {value}.")
+        for name in ("precompile_bs_paddings", "precompile_token_paddings"):
+            if any(value < 1 for value in getattr(self, name) or ()):
+                raise ConfigError(f"{_flag(name)} must list numbers of at least 1, got {getattr(self, name)}.")
         for name in ("max_prefill_tokens", "max_queued_requests"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{_flag(name)} must be at least 1, got {getattr(self, name)}.")

@@ -1,35 +1,18 @@
 """Brings GGUF metadata into the form of a Hugging Face `config.json`, the one form `ModelSpec` reads.
 
-A further family is one more row in `FAMILIES`.
+A further family is one more row in `FAMILIES` (and one in `weights/gguf_names`).
 """
 
 from __future__ import annotations
 
-import math
-import mmap
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgl_jax.engine.config.gguf_directory import GgufTensor, read_gguf_directory
 from sgl_jax.engine.config.gguf_metadata import read_metadata
+from sgl_jax.engine.config.gguf_rope import rope_scaling
 from sgl_jax.engine.errors import ModelLoadError
-
-
-class _Family(NamedTuple):
-    """How one `general.architecture` is called by Hugging Face, and what its files leave unsaid."""
-
-    architecture: str
-    model_type: str
-    constants: Mapping[str, Any] = {}
-
-
-FAMILIES = {
-    "llama": _Family("LlamaForCausalLM", "llama", {"hidden_act": "silu"}),
-    "qwen2": _Family("Qwen2ForCausalLM", "qwen2", {"hidden_act": "silu"}),
-    "qwen3": _Family("Qwen3ForCausalLM", "qwen3", {"hidden_act": "silu"}),
-}
 
 _REQUIRED = {
     "block_count": "num_hidden_layers",
@@ -45,14 +28,76 @@ _OPTIONAL = {
     "rope.freq_base": "rope_theta",
 }
 """GGUF key less its architecture prefix -> `config.json` field."""
+_WINDOW = {"attention.sliding_window": "sliding_window"}
+_SOFTCAPS = {"attn_logit_softcapping": "attn_logit_softcapping", "final_logit_softcapping": "final_logit_softcapping"}
+
+Own = Mapping[str, Any]
+"""Metadata of the model's architecture, keys without its prefix."""
+Fields = dict[str, Any]
+
+
+class _Family(NamedTuple):
+    """How one `general.architecture` is called by Hugging Face, and what is particular about its files.
+
+    Attributes:
+        hidden_act: never stated in a file.
+        optional: keys that only this family's files have.
+        derive: fields that follow from the file's metadata and the fields read so far.
+    """
+
+    architecture: str
+    model_type: str
+    hidden_act: str = "silu"
+    optional: Mapping[str, str] = {}
+    derive: Callable[[Own, Fields], Fields] | None = None
+
+
+def _gemma(large: int) -> Callable[[Own, Fields], Fields]:
+    """Gemma 2 and 3: which layers slide, and how scores are scaled, which only the largest (by layers) does its way."""
+
+    def derive(own: Own, fields: Fields) -> Fields:
+        layers, head_dim = fields["num_hidden_layers"], fields["head_dim"]
+        scalar = fields["hidden_size"] // fields["num_attention_heads"] if layers == large else head_dim
+        if "attention.scale" in own:
+            scalar = own["attention.scale"] ** -2
+        pattern = own.get("attention.sliding_window_pattern")
+        if isinstance(pattern, int):
+            pattern = [layer % pattern < pattern - 1 for layer in range(layers)] if pattern else [True] * layers
+        if not isinstance(pattern, list):
+            return {"query_pre_attn_scalar": scalar}
+        types = ["sliding_attention" if slides else "full_attention" for slides in pattern]
+        return {"query_pre_attn_scalar": scalar, "layer_types": types}
+
+    return derive
+
+
+def _phi3(_: Own, fields: Fields) -> Fields:
+    # Converters write 0 for models without a window.
+    return {"sliding_window": fields.get("sliding_window") or None}
+
+
+_GELU = "gelu_pytorch_tanh"
+_LOCAL_BASE = {"rope.freq_base_swa": "rope_local_base_freq"}
+
+FAMILIES = {
+    "llama": _Family("LlamaForCausalLM", "llama"),
+    "qwen2": _Family("Qwen2ForCausalLM", "qwen2"),
+    "qwen3": _Family("Qwen3ForCausalLM", "qwen3"),
+    "gemma": _Family("GemmaForCausalLM", "gemma", _GELU),
+    "gemma2": _Family("Gemma2ForCausalLM", "gemma2", _GELU, {**_WINDOW, **_SOFTCAPS}, _gemma(large=46)),
+    "gemma3": _Family(
+        "Gemma3ForCausalLM", "gemma3_text", _GELU, {**_WINDOW, **_SOFTCAPS, **_LOCAL_BASE}, _gemma(large=62)
+    ),
+    "phi3": _Family("Phi3ForCausalLM", "phi3", "silu", _WINDOW, _phi3),
+}
 
 _BOS = "tokenizer.ggml.bos_token_id"
-_EOS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
-
-_ROPE_FACTORS = "rope_freqs.weight"
-_F32 = 0  # the GGML type number
-_LLAMA3_RAMP = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-"""What every Llama 3.1, 3.2 and 3.3 release uses; only `factor` differs."""
+_ENDS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
+_CONTROL = 3
+_END_SPELLINGS = frozenset(
+    {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>"}
+)
+"""Control tokens that end a sequence whatever a file says: many name one of theirs, not always the one chats use."""
 
 
 def gguf_to_hf_config(path: Path) -> dict[str, Any]:
@@ -66,6 +111,13 @@ def gguf_to_hf_config(path: Path) -> dict[str, Any]:
 
 def config_from_metadata(path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, GgufTensor]) -> dict[str, Any]:
     """The same for a header that is already read; the file is opened only for its rope factors."""
+    try:
+        return _config(path, metadata, tensors)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ModelLoadError(f"{path} has a metadata field of the wrong type or size: {error}.") from error
+
+
+def _config(path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, GgufTensor]) -> dict[str, Any]:
     name = metadata.get("general.architecture")
     if name not in FAMILIES:
         supported = ", ".join(FAMILIES)
@@ -78,24 +130,26 @@ def config_from_metadata(path: Path, metadata: Mapping[str, Any], tensors: Mappi
         missing.append("the tensor token_embd.weight")
     if missing:
         raise ModelLoadError(f"{path} lacks {', '.join(missing)}; convert the model again.")
-    fields = {hf: _single(path, key, own[key]) for key, hf in {**_REQUIRED, **_OPTIONAL}.items() if key in own}
+    family = FAMILIES[name]
+    wanted = {**_REQUIRED, **_OPTIONAL, **family.optional}
+    fields = {hf: _single(path, key, own[key]) for key, hf in wanted.items() if key in own}
     head_dim = fields.setdefault("head_dim", fields["hidden_size"] // fields["num_attention_heads"])
     rotary_dim = own.get("rope.dimension_count", head_dim)
-    family = FAMILIES[name]
     return {
         "architectures": [family.architecture],
         "model_type": family.model_type,
         # Not `vocab_size` of the metadata: the table's rows are what is really there.
         "vocab_size": tensors["token_embd.weight"].shape[0],
+        "hidden_act": family.hidden_act,
         **fields,
         **({"partial_rotary_factor": rotary_dim / head_dim} if rotary_dim != head_dim else {}),
-        "rope_scaling": _rope_scaling(path, own, tensors, fields.get("rope_theta", 10000.0), rotary_dim),
+        "rope_scaling": rope_scaling(path, own, tensors, fields.get("rope_theta", 10000.0), rotary_dim),
         "tie_word_embeddings": "output.weight" not in tensors,
         "attention_bias": "blk.0.attn_q.bias" in tensors,
         "mlp_bias": "blk.0.ffn_up.bias" in tensors,
         "bos_token_id": metadata.get(_BOS),
-        "eos_token_id": list(dict.fromkeys(metadata[key] for key in _EOS if key in metadata)) or None,
-        **family.constants,
+        "eos_token_id": _end_tokens(metadata) or None,
+        **(family.derive(own, fields) if family.derive else {}),
     }
 
 
@@ -108,48 +162,15 @@ def _single(path: Path, key: str, value: Any) -> Any:
     return value[0]
 
 
-def _rope_scaling(
-    path: Path, own: Mapping[str, Any], tensors: Mapping[str, GgufTensor], theta: float, rotary_dim: int
-) -> dict[str, Any] | None:
-    if _ROPE_FACTORS in tensors:
-        return _llama3_scaling(path, _read_floats(path, tensors[_ROPE_FACTORS]), theta, rotary_dim)
-    kind = own.get("rope.scaling.type", "none")
-    if kind == "none":
-        return None
-    scaling: dict[str, Any] = {"rope_type": kind, "factor": own.get("rope.scaling.factor", 1.0)}
-    if "rope.scaling.original_context_length" in own:
-        scaling["original_max_position_embeddings"] = own["rope.scaling.original_context_length"]
-    if "rope.scaling.attn_factor" in own:
-        scaling["attention_factor"] = own["rope.scaling.attn_factor"]
-    return scaling
-
-
-def _llama3_scaling(path: Path, factors: Sequence[float], theta: float, rotary_dim: int) -> dict[str, Any]:
-    """The rule behind Llama 3.1's table of divisors, which is all that a GGUF file keeps of it.
-
-    The longest waves are divided by the rule's full factor. The ramp is that of every release, and
-    the table computed back from it must be the file's, or this is another rule.
-    """
-    factor = max(factors)
-    low, high = _LLAMA3_RAMP["low_freq_factor"], _LLAMA3_RAMP["high_freq_factor"]
-    expected = []
-    for dim in range(0, rotary_dim, 2):
-        turns = _LLAMA3_RAMP["original_max_position_embeddings"] / (2 * math.pi * theta ** (dim / rotary_dim))
-        ramp = min(max((turns - low) / (high - low), 0.0), 1.0)
-        expected.append(1.0 / ((1 - ramp) / factor + ramp))
-    same = len(factors) == len(expected) and all(
-        math.isclose(ours, theirs, rel_tol=1e-3) for ours, theirs in zip(expected, factors, strict=True)
-    )
-    if not same:
-        raise ModelLoadError(f"{path}: {_ROPE_FACTORS} follows no known scaling rule; use the original weights.")
-    return {"rope_type": "llama3", "factor": float(round(factor, 3)), **_LLAMA3_RAMP}
-
-
-def _read_floats(path: Path, tensor: GgufTensor) -> list[float]:
-    if tensor.ggml_type != _F32 or len(tensor.shape) != 1:
-        raise ModelLoadError(f"{path}: {_ROPE_FACTORS} must be a vector of float32.")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        try:
-            return list(struct.unpack_from(f"<{tensor.shape[0]}f", mapped, tensor.offset))
-        except struct.error:
-            raise ModelLoadError(f"{path} is cut off inside {_ROPE_FACTORS}. Download the file again.") from None
+def _end_tokens(metadata: Mapping[str, Any]) -> list[int]:
+    """Ids that end a sequence: those that the file names first, then those known by their spelling."""
+    named = [metadata[key] for key in _ENDS if key in metadata]
+    tokens, types = (metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
+    if not isinstance(tokens, list) or not isinstance(types, list):
+        return list(dict.fromkeys(named))
+    known = [
+        index
+        for index, (text, kind) in enumerate(zip(tokens, types, strict=False))
+        if kind == _CONTROL and text in _END_SPELLINGS
+    ]
+    return list(dict.fromkeys([*named, *known]))

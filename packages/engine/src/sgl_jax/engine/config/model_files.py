@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,12 +17,14 @@ from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.config.safetensors_header import read_safetensors_header
 from sgl_jax.engine.errors import ConfigError, ModelLoadError
 
+logger = logging.getLogger(__name__)
+
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _GGUF_SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
@@ -29,13 +32,14 @@ class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
     """A model on disk, checked for completeness.
 
     Attributes:
+        kind: form of the weights; `dummy` has none.
         root: the folder (for a GGUF file, the folder it lies in).
-        weight_files: the shards in order of their names, or the one GGUF file.
+        weight_files: the shards in order of their names, or the one GGUF file, or nothing.
         config: in the form of `config.json`, whatever the kind.
         generation_config: parsed `generation_config.json`, where there is one.
     """
 
-    kind: Literal["safetensors", "gguf"]
+    kind: Literal["safetensors", "gguf", "dummy"]
     root: Path
     weight_files: tuple[Path, ...]
     config: dict[str, Any]
@@ -55,7 +59,8 @@ def resolve(model_path: str, load_format: str = "auto") -> ModelFiles:
 
     Args:
         model_path: as given by the user; `~` is expanded.
-        load_format: `auto`, `safetensors` or `gguf`; `auto` prefers safetensors where a folder has both.
+        load_format: `auto`, `safetensors`, `gguf` or `dummy`; `auto` prefers safetensors where a folder has both, and
+            `dummy` wants a config only.
 
     Raises:
         ModelLoadError: nothing is there, or the model is incomplete or damaged; the message lists how.
@@ -65,22 +70,13 @@ def resolve(model_path: str, load_format: str = "auto") -> ModelFiles:
         raise ConfigError(f"--load-format must be one of {', '.join(LOAD_FORMATS)}, got {load_format!r}.")
     path = Path(model_path).expanduser()
     if not path.exists():
-        _absent(model_path)
+        raise ModelLoadError(
+            f"The model path {model_path!r} does not exist. Give a Hugging Face model folder, a .gguf file, "
+            "or a hub id such as Qwen/Qwen3-0.6B."
+        )
     if path.is_file():
         return _file(path, load_format)
     return _folder(path, load_format)
-
-
-def _absent(model_path: str) -> NoReturn:
-    if _HUB_ID.fullmatch(model_path):
-        name = model_path.rpartition("/")[2]
-        raise ModelLoadError(
-            f"There is no folder {model_path!r}. It looks like a Hugging Face hub id, which cannot be served directly:"
-            f" download it first (hf download {model_path} --local-dir {name}) and give that folder as --model-path."
-        )
-    raise ModelLoadError(
-        f"The model path {model_path!r} does not exist. Give a Hugging Face model folder or a .gguf file."
-    )
 
 
 def _file(path: Path, load_format: str) -> ModelFiles:
@@ -89,26 +85,40 @@ def _file(path: Path, load_format: str) -> ModelFiles:
         raise ModelLoadError(f"{path} cannot be loaded by itself: {hint}.")
     if load_format == "safetensors":
         raise ModelLoadError(f"{path} is a GGUF file, but the load format is safetensors; use --load-format auto.")
-    return _gguf(path)
+    return _gguf(path, load_format)
 
 
 def _folder(folder: Path, load_format: str) -> ModelFiles:
+    if load_format == "dummy":
+        return _weightless(folder)
     ggufs = sorted(folder.glob("*.gguf"))
     has_safetensors = (folder / INDEX).exists() or any(folder.glob("*.safetensors"))
     if load_format == "safetensors" or (load_format == "auto" and (has_safetensors or not ggufs)):
         return _safetensors(folder)
     if len(ggufs) == 1:
-        return _gguf(ggufs[0])
+        return _gguf(ggufs[0], load_format)
     if not ggufs:
         raise ModelLoadError(f"{folder} holds no .gguf file; {_contents(folder)}.")
     names = ", ".join(file.name for file in ggufs)
     raise ModelLoadError(f"{folder} holds {len(ggufs)} .gguf files ({names}); give the path of one of them.")
 
 
-def _gguf(path: Path) -> ModelFiles:
+def _gguf(path: Path, load_format: str) -> ModelFiles:
     if _GGUF_SPLIT.search(path.name):
         raise ModelLoadError(f"{path} is one part of a split model; join the parts with llama-gguf-split --merge.")
-    return ModelFiles(kind="gguf", root=path.parent, weight_files=(path,), config=gguf_to_hf_config(path))
+    config = gguf_to_hf_config(path)
+    if load_format == "dummy":
+        return ModelFiles(kind="dummy", root=path.parent, weight_files=(), config=config)
+    return ModelFiles(kind="gguf", root=path.parent, weight_files=(path,), config=config)
+
+
+def _weightless(folder: Path) -> ModelFiles:
+    problems: list[str] = []
+    config = _json(folder / CONFIG, problems, required=True)
+    generation_config = _json(folder / GENERATION_CONFIG, problems, required=False)
+    _refuse(folder, problems)
+    assert config is not None  # or there would be a problem
+    return ModelFiles(kind="dummy", root=folder, weight_files=(), config=config, generation_config=generation_config)
 
 
 def _safetensors(folder: Path) -> ModelFiles:
@@ -116,15 +126,18 @@ def _safetensors(folder: Path) -> ModelFiles:
     config = _json(folder / CONFIG, problems, required=True)
     generation_config = _json(folder / GENERATION_CONFIG, problems, required=False)
     shards = _shards(folder, problems)
+    names: set[str] = set()
     for shard in shards:
         try:
-            read_safetensors_header(shard)
+            names.update(read_safetensors_header(shard))
         except ModelLoadError as error:
             problems.append(str(error))
-    if problems:
-        listed = "".join(f"\n- {problem}" for problem in problems)
-        raise ModelLoadError(f"The model in {folder} cannot be loaded; {_contents(folder)}. What is wrong:{listed}")
+    _refuse(folder, problems)
     assert config is not None  # or there would be a problem
+    if EMBEDDING in names and HEAD not in names and config.get("tie_word_embeddings") is not True:
+        # Exporters leave out a head that is the embedding, and configs leave out that it is.
+        logger.info("%s holds no %s: the embedding is the output head, too", folder, HEAD)
+        config = {**config, "tie_word_embeddings": True}
     return ModelFiles(
         kind="safetensors",
         root=folder,
@@ -132,6 +145,12 @@ def _safetensors(folder: Path) -> ModelFiles:
         config=config,
         generation_config=generation_config,
     )
+
+
+def _refuse(folder: Path, problems: Sequence[str]) -> None:
+    if problems:
+        listed = "".join(f"\n- {problem}" for problem in problems)
+        raise ModelLoadError(f"The model in {folder} cannot be loaded; {_contents(folder)}. What is wrong:{listed}")
 
 
 def _shards(folder: Path, problems: list[str]) -> Sequence[Path]:
@@ -171,7 +190,7 @@ def _json(path: Path, problems: list[str], *, required: bool) -> dict[str, Any] 
         return None
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problems.append(f"{path.name} is not valid JSON ({error})")
         return None
     if not isinstance(value, dict):

@@ -6,23 +6,21 @@ from typing import Any
 
 import msgspec
 
+from sgl_jax.engine.config.family_defaults import FAMILY_DEFAULTS
 from sgl_jax.engine.errors import ModelLoadError
 
-_GEMMA = {"tie_word_embeddings": True, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh"}
-_GEMMA2 = {**_GEMMA, "sliding_window": 4096, "query_pre_attn_scalar": 256}
-FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
-    "MistralForCausalLM": {"sliding_window": 4096},
-    "GemmaForCausalLM": _GEMMA,
-    "Gemma2ForCausalLM": {**_GEMMA2, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
-    "Gemma3ForCausalLM": {**_GEMMA2, "rope_theta": 1_000_000.0, "rope_local_base_freq": 10_000.0},
-    "Cohere2ForCausalLM": {"tie_word_embeddings": True, "sliding_window": 4096, "logit_scale": 0.0625},
-    "Glm4ForCausalLM": {"partial_rotary_factor": 0.5, "attention_bias": True},
-    "SmolLM3ForCausalLM": {"tie_word_embeddings": True, "rope_theta": 2_000_000.0},
-    "StableLmForCausalLM": {"partial_rotary_factor": 0.25},
-}
-"""What a family's `config.json` means where it is silent: the defaults of its class in `transformers`."""
-
 _ROPE_ALIASES = {"su": "longrope"}
+_MOST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 20,
+    "intermediate_size": 1 << 22,
+    "num_layers": 1 << 12,
+    "num_heads": 1 << 16,
+    "num_kv_heads": 1 << 16,
+    "head_dim": 1 << 16,
+    "max_position_embeddings": (1 << 31) - 1,
+}
+"""Far beyond any model: what is larger is damage, and would only fill the memory before it fails."""
 
 
 class RopeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +39,27 @@ class RopeSpec(msgspec.Struct, frozen=True, kw_only=True):
     scaling: dict[str, Any] | None = None
 
 
+class CacheSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token leaves in each layer's cache.
+
+    Attributes:
+        heads: vectors, or pairs of them.
+        head_dim: width of each.
+        values: whether values are vectors of their own beside the keys, and not the first dimensions of these.
+    """
+
+    heads: int
+    head_dim: int
+    values: bool = True
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen description of a decoder; names follow Hugging Face's `config.json`.
 
     Attributes:
         architecture: the first entry of `architectures`.
         max_position_embeddings: the longest sequence; with dynamic scaling that is beyond the trained length.
+        head_dim: width of a head; with latent attention, of the part that is rotated.
         norm_eps: `rms_norm_eps`, or `layer_norm_eps` of families with that norm.
         raw: the whole config, for what only one family knows.
     """
@@ -59,6 +72,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     num_heads: int
     num_kv_heads: int
     head_dim: int
+    cache: CacheSpec
     max_position_embeddings: int
     norm_eps: float
     rope: RopeSpec
@@ -84,24 +98,30 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         architectures = config.get("architectures")
         if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
             raise ModelLoadError("config.json has no 'architectures': is this a Hugging Face model folder?")
-        config = {**FAMILY_DEFAULTS.get(architectures[0], {}), **config}
+        config = {**FAMILY_DEFAULTS.get(architectures[0], {}), **_text_part(config)}
         required = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         for name in required:
             if not isinstance(config.get(name), int) or config[name] < 1:
                 raise ModelLoadError(f"config.json: '{name}' must be a positive integer, got {config.get(name)!r}.")
         heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // heads
+        latent = config.get("kv_lora_rank")
+        if latent is not None:
+            head_dim = config.get("qk_rope_head_dim")
         try:
-            rope = rope_spec(config, int(head_dim))
-            return cls(
+            kv_heads, head_dim = int(config.get("num_key_value_heads") or heads), int(head_dim)
+            rope = rope_spec(config, head_dim)
+            plain = CacheSpec(heads=kv_heads, head_dim=head_dim)
+            spec = cls(
                 architecture=architectures[0],
                 vocab_size=config["vocab_size"],
                 hidden_size=config["hidden_size"],
                 intermediate_size=config["intermediate_size"],
                 num_layers=config["num_hidden_layers"],
                 num_heads=heads,
-                num_kv_heads=int(config.get("num_key_value_heads") or heads),
-                head_dim=int(head_dim),
+                num_kv_heads=kv_heads,
+                head_dim=head_dim,
+                cache=plain if latent is None else CacheSpec(heads=1, head_dim=int(latent) + head_dim, values=False),
                 max_position_embeddings=_longest(rope),
                 norm_eps=float(config.get("rms_norm_eps") or config.get("layer_norm_eps") or 1e-6),
                 rope=rope,
@@ -113,8 +133,21 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
                 eos_token_ids=_token_ids(config, generation_config or {}),
                 raw=config,
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ModelLoadError(f"config.json has a field of the wrong type: {error}.") from error
+        _check_sizes(spec)
+        return spec
+
+
+def _check_sizes(spec: ModelSpec) -> None:
+    for name, most in _MOST.items():
+        if not 0 < getattr(spec, name) <= most:
+            raise ModelLoadError(f"config.json: {name} must lie between 1 and {most}, got {getattr(spec, name)}.")
+    if not 0 < spec.rope.rotary_dim <= spec.head_dim:
+        raise ModelLoadError(
+            f"config.json: {spec.rope.rotary_dim} of {spec.head_dim} dimensions are to be rotated; "
+            "look at partial_rotary_factor and head_dim."
+        )
 
 
 def rope_spec(config: dict[str, Any], head_dim: int, layer_type: str = "full_attention") -> RopeSpec:
@@ -144,6 +177,15 @@ def rope_spec(config: dict[str, Any], head_dim: int, layer_type: str = "full_att
         trained_length=int(config.get(original) or nested.get(original) or longest),
         scaling=None if kind == "default" else {**nested, "rope_type": _ROPE_ALIASES.get(kind, kind)},
     )
+
+
+def _text_part(config: dict[str, Any]) -> dict[str, Any]:
+    """What a model of several parts says of its language model, over what it says of all of them."""
+    part = config.get("text_config")
+    if not isinstance(part, dict):
+        return config
+    # The outer list of end tokens is the longer one: chat models end turns with tokens that the text part never saw.
+    return {**config, **part, **{key: config[key] for key in ("architectures", "eos_token_id") if key in config}}
 
 
 def _longest(rope: RopeSpec) -> int:

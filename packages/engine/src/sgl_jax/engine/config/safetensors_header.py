@@ -69,7 +69,7 @@ def read_safetensors_header(path: Path) -> dict[str, TensorEntry]:
         raise _damaged(path, f"its header claims {length} bytes")
     try:
         header = json.loads(rest)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its header is not valid JSON ({error})") from None
     if not isinstance(header, dict):
         raise _damaged(path, "its header is not a JSON object")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sgl_jax.engine.execution.buckets import Bucket
 from sgl_jax.engine.plan import SlotPlan, StepPlan
 
-ROW_INTS = ("slot", "start", "row_start", "row_len", "feedback", "sample", "logprobs", "top_k", "seed")
+ROW_INTS = ("slot", "start", "row_start", "row_len", "feedback", "sample", "adjust", "masked", "logprobs", "top_k", "seed")
 ROW_FLOATS = ("temperature", "top_p", "min_p")
 
 
@@ -96,6 +96,8 @@ def _fill_rows(field: dict[str, npt.NDArray[np.int32]], slots: tuple[SlotPlan, .
     field["row_start"][:rows] = np.cumsum(lengths) - lengths
     field["feedback"][:rows] = [not slot.token_ids for slot in slots]
     field["sample"][:rows] = [slot.sample for slot in slots]
+    field["adjust"][:rows] = [slot.adjust for slot in slots]
+    field["masked"][:rows] = [slot.mask is not None for slot in slots]
     field["logprobs"][:rows] = [slot.sample and slot.sampling.logprobs is not None for slot in slots]
     field["top_k"][:rows] = [sampling.top_k for sampling in samplings]
     field["seed"].view(np.uint32)[:rows] = [slot.seed for slot in slots]

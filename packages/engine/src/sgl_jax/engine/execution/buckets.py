@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sgl_jax.engine.plan import StepPlan
@@ -30,11 +31,20 @@ class BucketLadder:
     Args:
         max_tokens: most tokens of a step.
         max_rows: most sequences of a step.
+        row_rungs, token_rungs: sizes to compile instead of the powers of two; the most is always among them.
     """
 
-    def __init__(self, max_tokens: int, max_rows: int) -> None:
-        self._rows = _rungs(1, max_rows, 2)
-        self._mixed = [(tokens, min(max_rows, tokens)) for tokens in _rungs(min(16, max_tokens), max_tokens, 2)]
+    def __init__(
+        self,
+        max_tokens: int,
+        max_rows: int,
+        *,
+        row_rungs: Sequence[int] | None = None,
+        token_rungs: Sequence[int] | None = None,
+    ) -> None:
+        self._rows = _rungs(1, max_rows, 2) if row_rungs is None else _topped(row_rungs, max_rows)
+        tokens = _rungs(min(16, max_tokens), max_tokens, 2) if token_rungs is None else _topped(token_rungs, max_tokens)
+        self._mixed = [(count, min(max_rows, count)) for count in tokens]
 
     @property
     def buckets(self) -> list[Bucket]:
@@ -45,11 +55,16 @@ class BucketLadder:
     def choose(self, plan: StepPlan) -> Bucket:
         """The smallest bucket that holds the plan."""
         num_rows, num_tokens = len(plan.slots), plan.num_tokens
-        if num_tokens == num_rows:
+        if num_tokens == num_rows and not plan.wants_scores:
             rows = next(rows for rows in self._rows if rows >= num_rows)
             return Bucket(rows, rows, True)
         tokens, rows = next(shape for shape in self._mixed if shape[0] >= num_tokens and shape[1] >= num_rows)
         return Bucket(tokens, rows, False)
+
+
+def _topped(rungs: Sequence[int], last: int) -> list[int]:
+    """The given rungs below `last`, and `last`."""
+    return [*sorted({rung for rung in rungs if rung < last}), last]
 
 
 def _rungs(first: int, last: int, factor: int) -> list[int]:

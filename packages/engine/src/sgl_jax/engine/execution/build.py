@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import numpy.typing as npt
 
 from sgl_jax.engine.attention.api import AttentionBackend
 from sgl_jax.engine.attention.reference import reference_attention
@@ -17,20 +17,18 @@ from sgl_jax.engine.attention.xla import xla_attention
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_files import ModelFiles
 from sgl_jax.engine.config.model_spec import ModelSpec
-from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.errors import ConfigError, ModelLoadError, SglJaxError
 from sgl_jax.engine.execution import kv_pool
 from sgl_jax.engine.execution.executor import DeviceExecutor
-from sgl_jax.engine.execution.step import Params, StepModel
+from sgl_jax.engine.execution.load import load_model
+from sgl_jax.engine.execution.step import Run, StepModel
 from sgl_jax.engine.models.base import Template
+from sgl_jax.engine.models.decoder import DecoderLayer
 from sgl_jax.engine.models.registry import model_class
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
-from sgl_jax.engine.weights.loader import load_params
-from sgl_jax.engine.weights.names import decoder_recipes
-from sgl_jax.engine.weights.source import open_source
 
 logger = logging.getLogger(__name__)
 
-_GIB = 1 << 30
 ATTENTION: dict[str, AttentionBackend] = {
     "auto": xla_attention,
     "native": xla_attention,
@@ -54,12 +52,21 @@ def build_executor(
     on_cpu = device.platform == "cpu"
     dtype = jnp.dtype(("float32" if on_cpu else "bfloat16") if config.dtype == "auto" else config.dtype)
     max_seq_len = config.max_seq_len or spec.max_position_embeddings
-    model = _step_model(config, spec, dtype, max_seq_len, on_cpu=on_cpu)
-    params = _load(model, files, spec, dtype, device, on_progress)
-    weight_bytes = sum(leaf.nbytes for leaf in params)
+    try:
+        model = _step_model(config, spec, dtype, max_seq_len, on_cpu=on_cpu)
+    except SglJaxError:
+        raise
+    except Exception as error:  # fields that only this family has, and that nobody checked
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelLoadError(f"config.json describes no {spec.architecture} that can be built ({reason}).") from error
+    model, params, weights = load_model(
+        model, files, spec, config.quantization, dtype, device, free_bytes=_free_bytes(device), on_progress=on_progress
+    )
 
     pool = kv_pool.plan_pool(config, spec, dtype, device, _free_bytes(device))
     limits, max_slots = _limits(config, on_cpu=on_cpu)
+    if model.window is None:  # nothing gets longer than the pool, so that block tables need not be
+        max_seq_len = min(max_seq_len, pool.num_tokens)
     executor = DeviceExecutor(
         model,
         params,
@@ -68,14 +75,17 @@ def build_executor(
         num_pages=pool.num_pages,
         max_slots=max_slots,
         max_seq_len=max_seq_len,
+        vocab_size=spec.vocab_size,
         limits=limits,
         device=device,
+        row_rungs=config.precompile_bs_paddings,
+        token_rungs=config.precompile_token_paddings,
     )
     summary = {
         "device": f"{device.platform} ({device.device_kind})",
         "dtype": str(dtype),
-        "weights": f"{weight_bytes / _GIB:.2f} GiB",
-        "KV pool": f"{pool.num_tokens} tokens, pages of {pool.page_size}, {pool.num_bytes / _GIB:.2f} GiB",
+        "weights": weights,
+        "KV pool": str(pool),
         "limits": f"{max_seq_len} tokens a sequence, {max_slots} running, {limits.max_tokens} tokens a step",
     }
     return executor, summary
@@ -119,7 +129,7 @@ def _step_model(
     family = model_class(spec.architecture)
     return StepModel(
         ends=Template(lambda: family(spec, dtype=dtype)),
-        layer=Template(lambda: family.Layer(spec, dtype=dtype)),
+        runs=_runs(family.layers(spec), spec, dtype),
         kinds=family.layer_kinds(spec),
         ropes=family.ropes(spec, max_seq_len),
         stacked=stacks_layers(dtype, on_cpu=on_cpu),
@@ -128,26 +138,15 @@ def _step_model(
     )
 
 
-def _load(
-    model: StepModel,
-    files: ModelFiles,
-    spec: ModelSpec,
-    dtype: jnp.dtype,
-    device: jax.Device,
-    on_progress: ProgressCallback,
-) -> Params:
-    """All leaves in the order that `step.Params` names."""
-    family = model_class(spec.architecture)
-    shapes = [{name: leaf.shape for name, leaf in part.leaves.items()} for part in (model.ends, model.layer)]
-    recipes = decoder_recipes(*shapes, num_layers=model.num_layers, fused=family.FUSED, stacked=model.stacked)
-
-    def place(_: str, array: npt.NDArray[np.generic]) -> jax.Array:
-        return jax.device_put(array, device)
-
-    loaded: Mapping[str, jax.Array] = load_params(
-        open_source(files), recipes, np.dtype(dtype), place=place, on_progress=on_progress
-    )
-    return tuple(loaded[name] for name in recipes)
+def _runs(layers: Sequence[type[DecoderLayer]], spec: ModelSpec, dtype: jnp.dtype) -> tuple[Run, ...]:
+    """Consecutive layers of one class as one run; all runs of a class share its template."""
+    templates = {layer: Template(functools.partial(layer, spec, dtype=dtype)) for layer in dict.fromkeys(layers)}
+    runs = []
+    for layer, same in itertools.groupby(layers):
+        template = templates[layer]
+        pooled = frozenset(name for name in template.leaves if name.startswith(layer.POOLED))
+        runs.append(Run(template, len(list(same)), pooled))
+    return tuple(runs)
 
 
 def _limits(config: EngineConfig, *, on_cpu: bool) -> tuple[StepLimits, int]:

@@ -1,13 +1,16 @@
 """An executor without a device: the host path in full, with scripted tokens. No jax.
 
-It keeps what the real one keeps, a paged pool, block tables and last tokens, and writes a running
-hash of the sequence into the pool where the real one writes keys and values. The token it draws
-depends on the hash read back *through the pages*, hence on every token before it: a page given to
-two requests, a missed write or a wrong position changes the text. Tests compare it with `script`.
+It keeps what the real one keeps, a paged pool, block tables and last tokens, and writes a hash into
+the pool where the real one writes keys and values: of the token and of the hashes before it, which it
+reads back *through the pages* (the last one; with a window, all that the token sees). The token it
+draws depends on the hash, hence on every token before it: a page given to two requests, a missed
+write or a wrong position changes the text. Tests compare it with `script`.
+There are no logits here, so penalties, bias and minimum length have no effect; masks of grammars do.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,23 +18,28 @@ import numpy.typing as npt
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_spec import ModelSpec
-from sgl_jax.engine.plan import ProgressCallback, SlotPlan, StepLimits, StepPlan, StepResult
+from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
 
 _MASK = (1 << 64) - 1
-_START = 0x9E3779B97F4A7C15
 NUM_TOP = 20
 
 
-def script(token_ids: Sequence[int], count: int, *, vocab_size: int, seed: int = 0) -> list[int]:
+def script(
+    token_ids: Sequence[int], count: int, *, vocab_size: int, seed: int = 0, window: int | None = None
+) -> list[int]:
     """The `count` tokens that `FakeExecutor` draws after `token_ids`, computed without pages."""
-    state = _START
-    for token_id in token_ids:
-        state = _mix(state, token_id)
+    cells = _cells(token_ids, window)
     drawn: list[int] = []
     for _ in range(count):
-        drawn.append(_draw(state, vocab_size, seed))
-        state = _mix(state, drawn[-1])
+        drawn.append(_draw(cells[-1], vocab_size, seed))
+        cells.append(_cell(drawn[-1], cells[_first_seen(len(cells), window) :]))
     return drawn
+
+
+def script_logprobs(token_ids: Sequence[int], *, window: int | None = None) -> list[float]:
+    """What `FakeExecutor` says of the log-probabilities of a prompt's tokens, from the second one on."""
+    cells = _cells(token_ids, window)
+    return [_logprob(cell, target) for cell, target in zip(cells[:-1], token_ids[1:], strict=True)]
 
 
 class FakeExecutor:
@@ -46,16 +54,18 @@ class FakeExecutor:
         max_pages_per_slot: int,
         vocab_size: int,
         limits: StepLimits,
+        window: int | None = None,
     ) -> None:
         self.num_pages = num_pages
         self.page_size = page_size
         self.max_slots = max_slots
         self.max_pages_per_slot = max_pages_per_slot
+        self.window = window
         self.limits = limits
         self.compiles = 0
         self._vocab_size = vocab_size
         self._pool: list[int] = [0] * (num_pages * page_size)
-        self._tables: list[list[int]] = [[] for _ in range(max_slots)]
+        self._tables: list[list[int]] = [[0] * max_pages_per_slot for _ in range(max_slots)]
         self._last_tokens = [0] * max_slots
 
     def warmup(self, on_progress: ProgressCallback) -> None:
@@ -65,25 +75,36 @@ class FakeExecutor:
     def dispatch(self, plan: StepPlan) -> _Ready:
         """Runs the step at once; the result is ready when this returns."""
         token_ids = [0] * len(plan.slots)
-        # A slot may read what another writes in this very step: on the device every layer writes before it attends.
+        cells: list[list[int]] = [[] for _ in plan.slots]
+        # On the device every layer writes before it attends: a slot may read what another writes in this very step,
+        # and would read it too where it should not.
+        for slot in plan.slots:
+            self._prepare(slot)
         for row in sorted(range(len(plan.slots)), key=lambda row: plan.slots[row].start):
-            token_ids[row] = self._run(plan.slots[row])
-        return _Ready(np.asarray(token_ids, np.int32), plan.wants_logprobs)
+            token_ids[row] = self._run(plan.slots[row], cells[row])
+        prompt = _prompt_logprobs(plan, cells) if plan.wants_scores else None
+        return _Ready(np.asarray(token_ids, np.int32), plan.wants_logprobs, prompt)
 
-    def _run(self, plan: SlotPlan) -> int:
+    def _run(self, plan: SlotPlan, cells: list[int]) -> int:
+        """Computes a slot's tokens; puts what it writes for each into `cells`."""
         table = self._tables[plan.slot]
-        table[plan.new_page_index :] = plan.new_pages
-        token_ids = plan.token_ids or (self._last_tokens[plan.slot],)
-        position = plan.start
-        state = self._pool[self._address(table, position - 1)] if position else _START
-        for token_id in token_ids:
-            state = _mix(state, token_id)
-            self._pool[self._address(table, position)] = state
-            position += 1
+        cell = 0
+        for position, token_id in enumerate(plan.token_ids or (self._last_tokens[plan.slot],), plan.start):
+            seen = range(_first_seen(position, self.window), position)
+            cell = _cell(token_id, [self._pool[self._address(table, before)] for before in seen])
+            self._pool[self._address(table, position)] = cell
+            cells.append(cell)
         if not plan.sample:
             return -1
-        self._last_tokens[plan.slot] = _draw(state, self._vocab_size, plan.seed)
+        self._last_tokens[plan.slot] = _allowed(_draw(cell, self._vocab_size, plan.seed), plan.mask)
         return self._last_tokens[plan.slot]
+
+    def _prepare(self, plan: SlotPlan) -> None:
+        """Writes the slot's new pages into its table, and destroys what lies where it will write."""
+        table = self._tables[plan.slot]
+        table[plan.new_page_index : plan.new_page_index + len(plan.new_pages)] = plan.new_pages
+        for position in range(plan.start, plan.start + plan.num_tokens):
+            self._pool[self._address(table, position)] = 0
 
     def _address(self, table: list[int], position: int) -> int:
         return table[position // self.page_size] * self.page_size + position % self.page_size
@@ -104,13 +125,14 @@ def fake_executor(config: EngineConfig, spec: ModelSpec) -> FakeExecutor:
 
 
 class _Ready:
-    def __init__(self, token_ids: npt.NDArray[np.int32], logprobs: bool) -> None:
+    def __init__(self, token_ids: npt.NDArray[np.int32], logprobs: bool, prompt: PromptLogprobs | None) -> None:
         self._token_ids = token_ids
         self._logprobs = logprobs
+        self._prompt = prompt
 
     def collect(self) -> StepResult:
         if not self._logprobs:
-            return StepResult(self._token_ids)
+            return StepResult(self._token_ids, prompt=self._prompt)
         rows = len(self._token_ids)
         order = np.arange(NUM_TOP, dtype=np.int32)
         top_ids = self._token_ids[:, None] + order
@@ -119,7 +141,51 @@ class _Ready:
             np.full(rows, -0.5, np.float32),
             top_ids,
             np.tile(np.float32(-0.5) - order.astype(np.float32), (rows, 1)),
+            self._prompt,
         )
+
+
+def _prompt_logprobs(plan: StepPlan, cells: Sequence[Sequence[int]]) -> PromptLogprobs:
+    order = np.arange(NUM_TOP, dtype=np.int32)
+    targets = np.zeros(plan.num_tokens, np.int32)
+    logprobs = np.zeros(plan.num_tokens, np.float32)
+    begin = 0
+    for slot, written in zip(plan.slots, cells, strict=True):
+        end = begin + len(slot.targets)
+        targets[begin:end] = slot.targets
+        logprobs[begin:end] = [_logprob(cell, target) for cell, target in zip(written, slot.targets, strict=False)]
+        begin += slot.num_tokens
+    return PromptLogprobs(logprobs, targets[:, None] + order, logprobs[:, None] - order.astype(np.float32))
+
+
+def _allowed(token_id: int, mask: npt.NDArray[np.uint32] | None) -> int:
+    """The token, or the next higher one (from 0 again after the last) that the mask allows."""
+    if mask is None:
+        return token_id
+    allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+    return int(allowed[np.searchsorted(allowed, token_id) % len(allowed)])
+
+
+def _first_seen(position: int, window: int | None) -> int:
+    """The first position whose cell goes into that of `position`."""
+    return max(0, position - (1 if window is None else window - 1))
+
+
+def _cells(token_ids: Sequence[int], window: int | None) -> list[int]:
+    cells: list[int] = []
+    for token_id in token_ids:
+        cells.append(_cell(token_id, cells[_first_seen(len(cells), window) :]))
+    return cells
+
+
+def _logprob(cell: int, target: int) -> float:
+    """Made up, but of both; a float32 holds it exactly."""
+    return -((_mix(cell, target) >> 9) % 4096) / 256
+
+
+def _cell(token_id: int, seen: Sequence[int]) -> int:
+    """What stands in the pool for a token."""
+    return functools.reduce(_mix, seen, token_id + 1)
 
 
 def _mix(state: int, token_id: int) -> int:

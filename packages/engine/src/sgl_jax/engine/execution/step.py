@@ -1,6 +1,6 @@
 """The step: packed plan in, drawn tokens out, everything between on the device.
 
-`step(params, kv, state, packed) -> kv, state, drawn`, one jitted function a bucket. KV pool and
+`step(params, kv, state, packed, mask_bits) -> kv, state, drawn`, one jitted function a bucket. KV pool and
 state are donated and updated in place; last tokens and block tables live on the device, so that a
 step can be dispatched before the previous one's tokens were read.
 
@@ -26,6 +26,7 @@ from sgl_jax.engine.execution.batch import ROW_FLOATS, Layout
 from sgl_jax.engine.layers.rotary import Rope, rotation
 from sgl_jax.engine.models.base import KV, LayerContext, LayerKind, Template
 from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
+from sgl_jax.engine.sampling.adjust import LogitRules, Masks, adjust, count_drawn
 from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs
 from sgl_jax.engine.sampling.sampler import SamplingInputs, sample
 
@@ -36,24 +37,49 @@ class DeviceState(NamedTuple):
     Attributes:
         last_tokens: int32[slots], the last drawn token.
         block_table: int32[slots, pages a slot].
+        rules: how to adjust logits, in the slots of requests that ask for it.
     """
 
     last_tokens: jax.Array
     block_table: jax.Array
+    rules: LogitRules
 
 
 class Drawn(NamedTuple):
-    """A step's result, still on the device: int32[R] and log-probabilities (zeros unless asked for)."""
+    """A step's result, still on the device.
+
+    Attributes:
+        token_ids: int32[R].
+        logprobs: of these; zeros unless asked for.
+        hidden: float[T, hidden], the last layer's output for every token, for `score`; None in buckets of single
+            tokens, where no prompt is looked at.
+    """
 
     token_ids: jax.Array
     logprobs: Logprobs
+    hidden: jax.Array | None
+
+
+class Run(NamedTuple):
+    """Consecutive layers of one make.
+
+    Attributes:
+        layer: the module of each of them, without arrays.
+        length: how many they are.
+        pooled: leaves that a stack does not cut up by layer: every layer sees all of them, and its `stack_index`.
+    """
+
+    layer: Template[DecoderLayer]
+    length: int
+    pooled: frozenset[str] = frozenset()
 
 
 class StepModel(NamedTuple):
     """Static description of the model that a step runs.
 
     Attributes:
-        ends, layer: modules without arrays.
+        ends: module without arrays.
+        runs: the blocks between the ends.
         kinds: what distinguishes the blocks between the ends, one entry each.
         ropes: the rotations that kinds choose from.
         stacked: whether layer leaves (and the pool) carry all layers on their first axis.
@@ -62,12 +88,18 @@ class StepModel(NamedTuple):
     """
 
     ends: Template[Decoder]
-    layer: Template[DecoderLayer]
+    runs: tuple[Run, ...]
     kinds: tuple[LayerKind, ...]
     ropes: tuple[Rope, ...]
     stacked: bool
     activation_dtype: jnp.dtype
     attention: AttentionBackend
+
+    @property
+    def window(self) -> int | None:
+        """Keys that a token sees at most in any layer; None when some layer sees all."""
+        windows = [kind.window for kind in self.kinds if kind.window is not None]
+        return max(windows) if len(windows) == len(self.kinds) else None
 
     @property
     def num_layers(self) -> int:
@@ -76,15 +108,15 @@ class StepModel(NamedTuple):
 
 
 Params = tuple[jax.Array, ...]
-"""Leaves of the ends, then of the layers: once when stacked, else layer after layer."""
+"""Leaves of the ends, then of the layers: run after run when stacked, else layer after layer."""
 Pools = tuple[KV, ...]
 """One pool a layer, or a single one for all when stacked."""
-ContextOf = Callable[[jax.Array | int, jax.Array | int], LayerContext]
-"""The context of a layer: its number, and where its pages begin in its pool."""
+ContextOf = Callable[[jax.Array | int, jax.Array | int, jax.Array | int], LayerContext]
+"""The context of a layer: its number, where its pages begin in its pool, and its place in its stack."""
 Rotations = Sequence[tuple[jax.Array, jax.Array]]
 NO_WINDOW = 1 << 30
 """A window that sees all keys, where layers with and without one share their code."""
-StepFunction = Callable[[Params, Pools, DeviceState, jax.Array], tuple[Pools, DeviceState, Drawn]]
+StepFunction = Callable[[Params, Pools, DeviceState, jax.Array, jax.Array], tuple[Pools, DeviceState, Drawn]]
 
 
 def make_step(model: StepModel, layout: Layout) -> StepFunction:
@@ -93,7 +125,13 @@ def make_step(model: StepModel, layout: Layout) -> StepFunction:
 
 
 def _step(
-    model: StepModel, layout: Layout, params: Params, kv: Pools, state: DeviceState, packed: jax.Array
+    model: StepModel,
+    layout: Layout,
+    params: Params,
+    kv: Pools,
+    state: DeviceState,
+    packed: jax.Array,
+    mask_bits: jax.Array,
 ) -> tuple[Pools, DeviceState, Drawn]:
     field = {name: packed[where] for name, where in layout.fields.items()}
     field |= {name: lax.bitcast_convert_type(field[name], jnp.float32) for name in ROW_FLOATS}
@@ -103,11 +141,11 @@ def _step(
 
     row_len = field["row_len"]
     kv_len = field["start"] + row_len
-    rows = RaggedRows(field["row_start"], row_len, kv_len, jnp.take(block_table, slot, axis=0, mode="clip"))
+    rows = RaggedRows(field["row_start"], row_len, kv_len, slot, block_table)
     positions = _positions(field)
     page_size = kv[0][0].shape[1]
-    pages = jnp.take(rows.block_table, field["token_row"], axis=0, mode="clip")
-    page = jnp.take_along_axis(pages, (positions // page_size)[:, None], axis=1, mode="clip")[:, 0]
+    token_slot = jnp.take(slot, field["token_row"], mode="clip")
+    page = block_table.at[token_slot, positions // page_size].get(mode="clip")
     live = field["token_row"] < layout.bucket.num_rows
 
     num_tokens = layout.bucket.num_tokens
@@ -120,9 +158,10 @@ def _step(
     attend = functools.partial(_attend, model.attention, rows, layout.bucket.single, page, positions % page_size, live)
     rotations = [rotation(positions, rope) for rope in model.ropes]
 
-    def context(layer: jax.Array | int, page_offset: jax.Array | int) -> LayerContext:
+    def context(layer: jax.Array | int, page_offset: jax.Array | int, stack_index: jax.Array | int) -> LayerContext:
         window, rope = _traits(model.kinds, rotations, layer)
-        return LayerContext(positions, rope, functools.partial(attend, window=window, page_offset=page_offset))
+        own_attend = functools.partial(attend, window=window, page_offset=page_offset)
+        return LayerContext(positions, rope, own_attend, live, stack_index)
 
     fold = _fold_stacked if model.stacked else _fold_unrolled
     hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)
@@ -136,11 +175,14 @@ def _step(
         seed=lax.bitcast_convert_type(field["seed"], jnp.uint32),
         position=kv_len,
     )
-    drawn = sample(logits, sampling)
+    adjusts = field["adjust"] > 0
+    masks = Masks(mask_bits, field["masked"] > 0)
+    drawn = sample(adjust(logits, state.rules, slot, kv_len, adjusts, masks), sampling)
     logprobs = gather_logprobs(logits, drawn, (field["logprobs"] > 0).any())
     target = jnp.where(field["sample"] > 0, slot, num_slots)
-    state = DeviceState(state.last_tokens.at[target].set(drawn, mode="drop"), block_table)
-    return kv, state, Drawn(drawn, logprobs)
+    rules = count_drawn(state.rules, jnp.where(adjusts, slot, num_slots), drawn)
+    state = DeviceState(state.last_tokens.at[target].set(drawn, mode="drop"), block_table, rules)
+    return kv, state, Drawn(drawn, logprobs, None if layout.bucket.single else hidden)
 
 
 def write_pages(block_table: jax.Array, slot: jax.Array, index: jax.Array, page: jax.Array) -> jax.Array:
@@ -179,7 +221,7 @@ def _attend(
     live: jax.Array,
     query: jax.Array,
     key: jax.Array,
-    value: jax.Array,
+    value: jax.Array | None,
     kv: KV,
     *,
     scale: float,
@@ -193,11 +235,12 @@ def _attend(
     # Padding goes past the end of the pool, each token elsewhere: indices stay distinct and are dropped.
     nowhere = num_pages * page_size + jnp.arange(live.shape[0], dtype=jnp.int32)
     slots = jnp.where(live, (page + page_offset) * page_size + offset, nowhere)
-    key_pages, value_pages = kv_write.write(kv[0], key, slots), kv_write.write(kv[1], value, slots)
+    key_pages = kv_write.write(kv[0], key, slots)
+    value_pages = None if kv[1] is None or value is None else kv_write.write(kv[1], value, slots)
     out = attention(
         query,
         key_pages,
-        value_pages,
+        key_pages if value_pages is None else value_pages,
         rows,
         scale=scale,
         window=window,
@@ -212,26 +255,48 @@ def _attend(
 def _fold_unrolled(
     model: StepModel, leaves: Params, kv: Pools, hidden: jax.Array, context: ContextOf
 ) -> tuple[jax.Array, Pools]:
-    width = len(model.layer.leaves)
-    pools = []
-    for index in range(model.num_layers):
-        layer = model.layer.bind(leaves[index * width : (index + 1) * width])
-        hidden, pool = layer(hidden, kv[index], context(index, 0))
-        pools.append(pool)
+    pools: list[KV] = []
+    for run in model.runs:
+        width = len(run.layer.leaves)
+        for _ in range(run.length):
+            own, leaves = leaves[:width], leaves[width:]
+            index = len(pools)
+            hidden, pool = run.layer.bind(own)(hidden, kv[index], context(index, 0, 0))
+            pools.append(pool)
     return hidden, tuple(pools)
 
 
 def _fold_stacked(
     model: StepModel, leaves: Params, kv: Pools, hidden: jax.Array, context: ContextOf
 ) -> tuple[jax.Array, Pools]:
-    (stacked,) = kv
-    pages_per_layer = stacked[0].shape[0] // model.num_layers
+    (pool,) = kv
+    pages_per_layer = pool[0].shape[0] // model.num_layers
+    first = 0
+    for run in model.runs:
+        width = len(run.layer.leaves)
+        own, leaves = leaves[:width], leaves[width:]
+        hidden, pool = _scan(run, own, first, pages_per_layer, (hidden, pool), context)
+        first += run.length
+    return hidden, (pool,)
 
-    def block(carry: tuple[jax.Array, KV], layer: tuple[jax.Array, Params]) -> tuple[tuple[jax.Array, KV], None]:
+
+def _scan(
+    run: Run, leaves: Params, first: int, pages_per_layer: int, start: tuple[jax.Array, KV], context: ContextOf
+) -> tuple[jax.Array, KV]:
+    """One run's layers, the first of which is the model's layer `first`."""
+    named = dict(zip(run.layer.leaves, leaves, strict=True))
+    # Scanning over experts would copy all of a layer's to use a few; closed over, they stay where they are.
+    pooled = {name: named.pop(name) for name in run.pooled}
+
+    def block(
+        carry: tuple[jax.Array, KV], layer: tuple[jax.Array, dict[str, jax.Array]]
+    ) -> tuple[tuple[jax.Array, KV], None]:
         hidden, pool = carry
-        index, layer_leaves = layer
-        return model.layer.bind(layer_leaves)(hidden, pool, context(index, index * pages_per_layer)), None
+        place, own = layer
+        own = own | pooled
+        bound = run.layer.bind(tuple(own[name] for name in run.layer.leaves))
+        index = first + place
+        return bound(hidden, pool, context(index, index * pages_per_layer, place)), None
 
-    indices = jnp.arange(model.num_layers, dtype=jnp.int32)
-    (hidden, stacked), _ = lax.scan(block, (hidden, stacked), (indices, leaves))
-    return hidden, (stacked,)
+    end, _ = lax.scan(block, start, (jnp.arange(run.length, dtype=jnp.int32), named))
+    return end

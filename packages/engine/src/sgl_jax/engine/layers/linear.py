@@ -1,11 +1,19 @@
-"""Matrix products with the weight stored as in checkpoints, [out, in]."""
+"""Matrix products with the weight stored as in checkpoints, [out, in], or packed."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
+
+from sgl_jax.engine.quantization.matmul import packed_matmul
+from sgl_jax.engine.quantization.matrix import PackedMatrix
+
+Weight = nnx.Param[jax.Array] | PackedMatrix
+"""A parameter that `quantization.with_packed` may have replaced."""
 
 
 class Linear(nnx.Module):
@@ -15,7 +23,13 @@ class Linear(nnx.Module):
         in_features, out_features: sizes; the weight is [out, in].
         dtype: type of the weight; x is brought to it for the product.
         bias: whether there is a bias[out].
+
+    Attributes:
+        PACKABLE: parameters that may be packed, see `quantization.matrix`.
     """
+
+    PACKABLE: ClassVar[tuple[str, ...]] = ("weight",)
+    weight: Weight
 
     def __init__(self, in_features: int, out_features: int, *, dtype: jnp.dtype, bias: bool = False) -> None:
         self.weight = nnx.Param(jnp.zeros((out_features, in_features), dtype))
@@ -23,10 +37,17 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """float[T, in] -> float[T, out]."""
-        y = matmul(x, self.weight[...])
+        y = apply_weight(x, self.weight)
         if self.bias is not None:
             y = y + self.bias[...].astype(jnp.float32)
         return y.astype(x.dtype)
+
+
+def apply_weight(x: jax.Array, weight: Weight) -> jax.Array:
+    """x[T, in] times a module's weight[out, in] transposed, in float32."""
+    if isinstance(weight, PackedMatrix):
+        return packed_matmul(x, weight.whole())
+    return matmul(x, weight[...])
 
 
 def matmul(x: jax.Array, weight: jax.Array) -> jax.Array:

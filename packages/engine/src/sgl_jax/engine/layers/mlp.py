@@ -13,23 +13,33 @@ from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.errors import ModelLoadError
 from sgl_jax.engine.layers.linear import Linear
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+Activation = Callable[[jax.Array], jax.Array]
+ACTIVATIONS: dict[str, Activation] = {
     "silu": jax.nn.silu,
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
 }
 
 
+def activation(name: str) -> Activation:
+    """The function that `hidden_act` names.
+
+    Raises:
+        ModelLoadError: it is unknown.
+    """
+    if name not in ACTIVATIONS:
+        raise ModelLoadError(f"hidden_act {name!r} is unknown; known: {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]
+
+
 class GatedMLP(nnx.Module):
     """`down(act(gate(x)) * up(x))`, with gate and up as one product."""
 
     def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
-        if spec.hidden_act not in ACTIVATIONS:
-            raise ModelLoadError(f"hidden_act {spec.hidden_act!r} is unknown; known: {', '.join(ACTIVATIONS)}.")
         size, inner = spec.hidden_size, spec.intermediate_size
         self.gate_up_proj = Linear(size, 2 * inner, dtype=dtype, bias=spec.mlp_bias)
         self.down_proj = Linear(inner, size, dtype=dtype, bias=spec.mlp_bias)
-        self.activation = ACTIVATIONS[spec.hidden_act]
+        self.activation = activation(spec.hidden_act)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """float[T, hidden] -> float[T, hidden]."""

@@ -6,14 +6,18 @@ the step merges leaves back inside the trace, so a jitted call sees flat arrays 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 from flax import nnx
 
-KV = tuple[jax.Array, jax.Array]
-"""Key pages and value pages, each storage[P, S, K, D]."""
+from sgl_jax.engine.attention.api import Pages
+from sgl_jax.engine.quantization.formats import PackFormat
+from sgl_jax.engine.quantization.matrix import packable, with_packed
+
+KV = tuple[Pages, Pages | None]
+"""Key pages and value pages; None where values are the first dimensions of the keys (`CacheSpec.values`)."""
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -37,7 +41,7 @@ class Attend(Protocol):
         self,
         query_thd: jax.Array,
         key_tkd: jax.Array,
-        value_tkd: jax.Array,
+        value_tkd: jax.Array | None,
         kv: KV,
         *,
         scale: float,
@@ -54,11 +58,15 @@ class LayerContext(NamedTuple):
         positions: int32[T].
         rope: cosines and sines of the layer's rotation, each float32[T, rotary_dim / 2].
         attend: attention over this layer's pages.
+        live: bool[T], false for padding.
+        stack_index: int32[] or int, the layer's place in the stack that its pooled parameters (`Run`) share.
     """
 
     positions: jax.Array
     rope: tuple[jax.Array, jax.Array]
     attend: Attend
+    live: jax.Array
+    stack_index: jax.Array | int = 0
 
 
 class Template(Generic[M]):
@@ -66,12 +74,20 @@ class Template(Generic[M]):
 
     Attributes:
         leaves: dotted name -> shape and dtype, in the order `bind` expects.
+        packable: those that may be packed.
     """
 
     def __init__(self, build: Callable[[], M]) -> None:
-        self._graph, state = nnx.split(nnx.eval_shape(build))
+        self._build = build
+        module = nnx.eval_shape(build)
+        self.packable = packable(module)
+        self._graph, state = nnx.split(module)
         named, self._tree = jax.tree_util.tree_flatten_with_path(state)
         self.leaves: dict[str, jax.ShapeDtypeStruct] = {_dotted(path): leaf for path, leaf in named}
+
+    def packed(self, forms: Mapping[str, PackFormat]) -> Template[M]:
+        """The same module with some matrices packed; each is then several leaves, see `quantization.formats`."""
+        return Template(lambda: with_packed(self._build(), forms))
 
     def bind(self, leaves: tuple[jax.Array, ...]) -> M:
         """The module with these arrays; cheap, meant for use inside a trace."""

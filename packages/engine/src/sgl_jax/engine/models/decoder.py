@@ -6,7 +6,7 @@ name; `FUSED` lists the parameters that are several tensors laid end to end.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class Attention(nnx.Module):
         HEAD_NORMS: each head's query and key is normalised before it is turned, with one weight[D] for all heads.
         NormType: of these norms.
         INTERLEAVED: rotary pairs are neighbours, see `rotate`.
+        SINKS: each head has a score that takes its share of the softmax, see `attention.api`.
         scale: multiplies the scores.
         softcap: bounds the scores, see `attention.api`.
     """
@@ -38,6 +39,7 @@ class Attention(nnx.Module):
     HEAD_NORMS: ClassVar[bool] = False
     NormType: ClassVar[type[Norm]] = RMSNorm
     INTERLEAVED: ClassVar[bool] = False
+    SINKS: ClassVar[bool] = False
 
     def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
         self.heads = (spec.num_heads, spec.num_kv_heads, spec.head_dim)
@@ -47,6 +49,7 @@ class Attention(nnx.Module):
         self.o_proj = Linear(q_size, spec.hidden_size, dtype=dtype, bias=output_bias)
         self.scale = spec.head_dim**-0.5
         self.softcap: float | None = None
+        self.sinks = nnx.Param(jnp.zeros((spec.num_heads,), dtype)) if self.SINKS else None
         if self.HEAD_NORMS:
             self.q_norm = self.NormType(spec.head_dim, eps=spec.norm_eps, dtype=dtype)
             self.k_norm = self.NormType(spec.head_dim, eps=spec.norm_eps, dtype=dtype)
@@ -70,8 +73,27 @@ class Attention(nnx.Module):
         query, key, value = jnp.split(qkv, [num_heads, num_heads + num_kv_heads], axis=1)
         query, key = self.normalize(query, key)
         query, key = (rotate(vectors, context.rope, interleaved=self.INTERLEAVED) for vectors in (query, key))
-        out, kv = context.attend(query, key, value, kv, scale=self.scale, softcap=self.softcap)
+        sinks = None if self.sinks is None else self.sinks[...]
+        out, kv = context.attend(query, key, value, kv, scale=self.scale, softcap=self.softcap, sinks=sinks)
         return self.o_proj(out.reshape(tokens, num_heads * d).astype(x.dtype)), kv
+
+
+class SelfAttention(Protocol):
+    """The first half of a block, whatever it is made of."""
+
+    def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None: ...
+
+    def __call__(self, x: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
+        """float[T, hidden] -> float[T, hidden] and the updated pages."""
+
+
+class FeedForward(Protocol):
+    """The second half of a block, whatever it is made of."""
+
+    def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None: ...
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float[T, hidden] -> float[T, hidden]."""
 
 
 class DecoderLayer(nnx.Module):
@@ -80,14 +102,17 @@ class DecoderLayer(nnx.Module):
     Attributes:
         AttentionType, MlpType, NormType: what the block is made of.
         NORMS: names of its norms over the hidden width; a family with others says how `__call__` uses them.
+        POOLED: prefixes of its parameters whose first axis counts experts, see `step.Run`.
     """
 
-    AttentionType: ClassVar[type[Attention]] = Attention
-    MlpType: ClassVar[type[GatedMLP]] = GatedMLP
+    AttentionType: ClassVar[type[SelfAttention]] = Attention
+    MlpType: ClassVar[type[FeedForward]] = GatedMLP
     NormType: ClassVar[type[Norm]] = RMSNorm
     NORMS: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
+    POOLED: ClassVar[tuple[str, ...]] = ()
     input_layernorm: Norm
     post_attention_layernorm: Norm
+    mlp: FeedForward
 
     def __init__(self, spec: ModelSpec, *, dtype: jnp.dtype) -> None:
         self.self_attn = self.AttentionType(spec, dtype=dtype)
@@ -106,8 +131,8 @@ class Decoder(nnx.Module):
     """The ends of the stack: embedding, final norm, output head.
 
     Attributes:
-        Layer: the block between the ends.
-        FUSED: parameter of ours -> the checkpoint's tensors, concatenated on the output axis.
+        Layer: the block between the ends, where all layers are of one make (see `layers`).
+        FUSED: module of ours -> the checkpoint's modules, concatenated on the output axis, see `weights.names`.
     """
 
     Layer: ClassVar[type[DecoderLayer]] = DecoderLayer
@@ -123,8 +148,13 @@ class Decoder(nnx.Module):
         self.lm_head = Linear(spec.hidden_size, spec.vocab_size, dtype=dtype) if untied else None
 
     @classmethod
+    def layers(cls, spec: ModelSpec) -> tuple[type[DecoderLayer], ...]:
+        """The block of each layer."""
+        return (cls.Layer,) * spec.num_layers
+
+    @classmethod
     def layer_kinds(cls, spec: ModelSpec) -> tuple[LayerKind, ...]:
-        """What distinguishes the layers, one entry each."""
+        """What distinguishes the layers besides their make and weights, one entry each."""
         return (LayerKind(),) * spec.num_layers
 
     @classmethod

@@ -42,3 +42,7 @@ class Gemma3ForCausalLM(Gemma2ForCausalLM):
             make_rope(rope_spec(local, spec.head_dim, "sliding_attention"), max_seq_len),
             make_rope(spec.rope, max_seq_len),
         )
+
+
+class Gemma3ForConditionalGeneration(Gemma3ForCausalLM):
+    """The text part of `Gemma3ForConditionalGeneration`; `weights.adapters` leaves out the rest."""

@@ -9,17 +9,23 @@ from sgl_jax.engine.models.decoder import Decoder
 
 MODELS = {
     "Cohere2ForCausalLM": "cohere2:Cohere2ForCausalLM",
+    "DeepseekV3ForCausalLM": "deepseek_v3:DeepseekV3ForCausalLM",
     "GemmaForCausalLM": "gemma:GemmaForCausalLM",
     "Gemma2ForCausalLM": "gemma2:Gemma2ForCausalLM",
     "Gemma3ForCausalLM": "gemma3:Gemma3ForCausalLM",
+    "Gemma3ForConditionalGeneration": "gemma3:Gemma3ForConditionalGeneration",
     "Glm4ForCausalLM": "glm4:Glm4ForCausalLM",
+    "GptOssForCausalLM": "gpt_oss:GptOssForCausalLM",
     "GraniteForCausalLM": "granite:GraniteForCausalLM",
     "LlamaForCausalLM": "llama:LlamaForCausalLM",
     "MistralForCausalLM": "mistral:MistralForCausalLM",
+    "MixtralForCausalLM": "mixtral:MixtralForCausalLM",
     "Olmo2ForCausalLM": "olmo2:Olmo2ForCausalLM",
     "Phi3ForCausalLM": "phi3:Phi3ForCausalLM",
     "Qwen2ForCausalLM": "qwen2:Qwen2ForCausalLM",
+    "Qwen2MoeForCausalLM": "qwen2_moe:Qwen2MoeForCausalLM",
     "Qwen3ForCausalLM": "qwen3:Qwen3ForCausalLM",
+    "Qwen3MoeForCausalLM": "qwen3_moe:Qwen3MoeForCausalLM",
     "SmolLM3ForCausalLM": "smollm3:SmolLM3ForCausalLM",
     "StableLmForCausalLM": "stablelm:StableLmForCausalLM",
 }

@@ -20,20 +20,22 @@ class Logprobs(NamedTuple):
     top: jax.Array
 
 
+def token_logprobs(logits: jax.Array, token_ids: jax.Array) -> Logprobs:
+    """Log-softmax of float32[R, V] at int32[R], and the likeliest tokens."""
+    normaliser = jax.nn.logsumexp(logits, axis=-1)
+    drawn = jnp.take_along_axis(logits, token_ids[:, None], axis=1)[:, 0] - normaliser
+    top, top_ids = select.top_k(logits, min(MAX_LOGPROBS, logits.shape[1]))
+    return Logprobs(drawn, top_ids, top - normaliser[:, None])
+
+
+def no_logprobs(rows: int, vocab_size: int) -> Logprobs:
+    """Zeros in the shape of `token_logprobs`."""
+    count = min(MAX_LOGPROBS, vocab_size)
+    return Logprobs(
+        jnp.zeros(rows, jnp.float32), jnp.zeros((rows, count), jnp.int32), jnp.zeros((rows, count), jnp.float32)
+    )
+
+
 def gather_logprobs(logits: jax.Array, token_ids: jax.Array, wanted: jax.Array) -> Logprobs:
     """Log-softmax of float32[R, V] at int32[R], before temperature and filters; zeros unless `wanted` (a bool)."""
-    rows = logits.shape[0]
-    count = min(MAX_LOGPROBS, logits.shape[1])
-
-    def compute() -> Logprobs:
-        normaliser = jax.nn.logsumexp(logits, axis=-1)
-        drawn = jnp.take_along_axis(logits, token_ids[:, None], axis=1)[:, 0] - normaliser
-        top, top_ids = select.top_k(logits, count)
-        return Logprobs(drawn, top_ids, top - normaliser[:, None])
-
-    def nothing() -> Logprobs:
-        return Logprobs(
-            jnp.zeros(rows, jnp.float32), jnp.zeros((rows, count), jnp.int32), jnp.zeros((rows, count), jnp.float32)
-        )
-
-    return lax.cond(wanted, compute, nothing)
+    return lax.cond(wanted, lambda: token_logprobs(logits, token_ids), lambda: no_logprobs(*logits.shape))

@@ -3,18 +3,21 @@
 One step is `schedule()` -> device -> `commit()`. With overlap, step N+1 is scheduled before step N
 is committed: a request then has one *pending* token, drawn but unread. The scheduler may count it
 (lengths are certain) but not look at it, so a sequence that ends with a stop token overruns by one
-step; `commit` drops that extra token.
+step; `commit` drops that extra token. Only a grammar has to look: see `awaits_result`.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable
 
 import msgspec
 
+from sgl_jax.engine.cache.holding import Holding
 from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.messages import Finish, StepOutputs, TokenDelta, TokenLogprobs
-from sgl_jax.engine.plan import SlotPlan, StepLimits, StepPlan, StepResult
+from sgl_jax.engine.plan import PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.scheduling.budget import Budget
 from sgl_jax.engine.scheduling.queue import WaitingQueue
 from sgl_jax.engine.scheduling.request import Request
@@ -48,10 +51,22 @@ class Scheduler:
         self._arrivals = 0
         self._page_size = page_size
         self._limits = limits
+        self._most_pages = cache.window.most_pages(limits.max_chunk)
         self._free_slots = list(range(max_slots - 1, -1, -1))
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self.running or request_id in self.waiting
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a sequence may grow to in this pool, if it has the pool to itself."""
+        bound = self.cache.window.longest_sequence(self.cache.num_pages, self._limits.max_chunk)
+        return sys.maxsize if bound is None else bound
+
+    @property
+    def awaits_result(self) -> bool:
+        """Whether a running request cannot be planned before its last token is committed: its grammar must see it."""
+        return any(request.num_pending and request.constraint is not None for request in self.running.values())
 
     def has_work(self) -> bool:
         """Whether any request is not finished yet."""
@@ -61,6 +76,7 @@ class Scheduler:
         """Queues a request that fits the pool (the core has checked)."""
         self._arrivals += 1
         request.arrival = self._arrivals
+        request.queued_at = time.monotonic()
         self._wait(request)
 
     def abort(self, request_ids: Iterable[str]) -> None:
@@ -82,7 +98,7 @@ class Scheduler:
             if request.slot is None:
                 continue  # preempted by a request before it in this very loop
             count = budget.grant(request.num_uncomputed)
-            if count and self._reserve(request, request.num_computed + count):
+            if count and self._reserve(request):
                 planned.append((request, self._plan(request, count)))
                 budget.spend(count)
         while budget.remaining and (admitted := self._admit()) is not None:
@@ -99,37 +115,58 @@ class Scheduler:
         request_ids: list[str] = []
         deltas: list[TokenDelta] = []
         token_ids = result.token_ids.tolist()
+        if result.prompt is not None:
+            self._book_prompts(step, result.prompt, request_ids, deltas)
         for row, (request, plan) in enumerate(zip(step.requests, step.plan.slots, strict=True)):
             if not plan.sample:
                 continue
             request.num_pending -= 1
             if request.finish is not None:
                 continue
-            token_id = token_ids[row]
             first = len(request.token_ids) == request.num_prompt
-            finish = request.append(token_id)
+            taken, finish = request.extend(token_ids[row])
             if finish is not None:
                 self._end(request, finish)
             request_ids.append(request.request_id)
             deltas.append(
                 TokenDelta(
-                    [token_id],
+                    taken,
                     finish,
                     (request.num_cached or 0) if first else 0,
                     [] if request.sampling.logprobs is None else [_logprobs(request.sampling.logprobs, result, row)],
+                    request.queue_seconds if first else 0.0,
+                    request.scores.entries if first and request.scores is not None else [],
                 )
             )
         return StepOutputs(request_ids, deltas)
 
     def check_integrity(self) -> None:
         """Asserts that pages and slots are owned exactly once. For tests."""
-        self.cache.check_integrity([request.pages for request in self.running.values()])
+        self.cache.check_integrity([request.held for request in self.running.values()])
         slots = [request.slot for request in self.running.values()]
         assert None not in slots, "a running request has no slot"
         assert len(set(slots) | set(self._free_slots)) == len(slots) + len(self._free_slots), "a slot is owned twice"
         for request in self.running.values():
-            assert request.num_computed <= len(request.pages) * self._page_size, "computed past its pages"
+            held = request.held
+            assert request.num_computed <= held.end * self._page_size, "computed past its pages"
+            assert self._most_pages is None or len(held.pages) <= self._most_pages, "more pages than one can need"
             assert request.finish is None, "a finished request is still running"
+
+    def _book_prompts(
+        self, step: ScheduledStep, found: PromptLogprobs, request_ids: list[str], deltas: list[TokenDelta]
+    ) -> None:
+        """Gives requests the log-probabilities of their prompts, and ends those that wanted nothing else."""
+        row = 0
+        for request, plan in zip(step.requests, step.plan.slots, strict=True):
+            scores = request.scores
+            if plan.targets and scores is not None and request.finish is None:
+                scores.take(plan, found, row)
+                if request.only_scores and scores.complete:
+                    self._end(request, Finish(reason="length"))
+                    request_ids.append(request.request_id)
+                    cached, waited = request.num_cached or 0, request.queue_seconds
+                    deltas.append(TokenDelta([], request.finish, cached, [], waited, scores.entries))
+            row += plan.num_tokens
 
     def _plan(self, request: Request, count: int) -> SlotPlan:
         """Turns `count` granted tokens into a plan and moves the request's counters past them."""
@@ -138,57 +175,64 @@ class Scheduler:
         end = start + count
         sample = end == request.num_tokens
         known = len(request.token_ids)
-        first_page = request.num_planned_pages
+        first_page = max(request.num_planned_pages, request.held.first)
         plan = SlotPlan(
             request.slot,
             start,
             count,
             request.token_ids[start:end] if end <= known else (),
             first_page,
-            request.pages[first_page:],
+            request.held.since(first_page),
             sample,
             request.sampling,
             request.seed,
+            sample and request.adjusts,
+            request.history() if request.adjusts and not request.num_planned_pages else None,  # a new slot
+            request.mask if sample else None,
+            request.scores.targets(request.token_ids, start, end) if request.scores is not None else (),
         )
-        request.num_planned_pages = len(request.pages)
+        request.num_planned_pages = request.held.end
         request.num_computed = end
         request.num_pending += sample
         if count > 1:
             self._keep(request)  # siblings share a prompt's pages as soon as they are being written
         return plan
 
-    def _reserve(self, request: Request, num_tokens: int) -> bool:
-        """Gives the request pages for `num_tokens`, preempting later ones if need be."""
-        missing = self._pages_for(num_tokens) - len(request.pages)
+    def _reserve(self, request: Request) -> bool:
+        """Gives the request pages for its next step, preempting later ones if need be."""
+        if self._most_pages is not None:
+            self.cache.advance(request.held, request.token_ids, request.num_computed)
+        missing = self._missing(request, request.held)
         while missing > 0 and not self.cache.can_allocate(missing):
             victim = next(reversed(self.running.values()))
             self._preempt(victim)
             if victim is request:
                 return False
         if missing > 0:
-            request.pages += self.cache.allocate(missing)
+            request.held.pages += self.cache.allocate(missing)
         return True
 
     def _admit(self) -> Request | None:
         """Moves the head of the queue to the running set if a slot and pages for all its tokens are free.
 
-        Pages for the whole known sequence are taken at once: a prompt that was begun can be finished.
+        Pages for the whole known sequence (with a window, for as much as it ever holds at once) are taken
+        together: a prompt that was begun can be finished.
         """
         request = self.waiting.peek()
         if request is None or not self._free_slots or request.num_pending:
             return None  # a pending token of a preempted request arrives with the next commit
-        # The last token is computed in any case: its logits draw the next one.
-        cached = self.cache.match(request.token_ids[:-1], request.cache_salt, request.priority)
-        missing = self._pages_for(request.num_tokens) - len(cached)
+        held = self.cache.match(request.reusable, request.cache_salt, request.priority)
+        missing = self._missing(request, held)
         if not self.cache.can_allocate(missing):
-            self.cache.release(cached)
+            self.cache.release(held)
             return None
         self.waiting.remove(request.request_id)
-        request.pages = cached + self.cache.allocate(missing)
-        request.num_computed = len(cached) * self._page_size
-        request.num_kept_pages = len(cached)
+        request.held = held
+        request.num_computed = held.end * self._page_size
+        held.pages += self.cache.allocate(missing)
         if request.num_cached is None:
             request.num_cached = request.num_computed
+            request.queue_seconds = time.monotonic() - request.queued_at
         request.slot = self._free_slots.pop()
         self.running[request.request_id] = request
         return request
@@ -204,9 +248,7 @@ class Scheduler:
 
     def _keep(self, request: Request) -> None:
         """Offers the request's full computed pages to the prefix cache."""
-        request.num_kept_pages = self.cache.keep(
-            request.computed_token_ids, request.pages, request.num_kept_pages, request.cache_salt, request.priority
-        )
+        self.cache.keep(request.held, request.token_ids, request.num_computed)
 
     def _end(self, request: Request, finish: Finish) -> None:
         request.finish = finish
@@ -218,15 +260,17 @@ class Scheduler:
         if self.running.pop(request.request_id, None) is None:
             return
         self._keep(request)
-        self.cache.release(request.pages)
-        request.pages = []
-        request.num_computed = request.num_planned_pages = request.num_kept_pages = 0
+        self.cache.release(request.held)
+        request.held = Holding()
+        request.num_computed = request.num_planned_pages = 0
         if request.slot is not None:
             self._free_slots.append(request.slot)
             request.slot = None
 
-    def _pages_for(self, num_tokens: int) -> int:
-        return -(-num_tokens // self._page_size)
+    def _missing(self, request: Request, held: Holding) -> int:
+        """Pages to be added to those held before the whole sequence, or as much as fits a window, has its place."""
+        missing = self.cache.window.pages_for(request.num_tokens) - held.end
+        return missing if self._most_pages is None else min(missing, self._most_pages - len(held.pages))
 
 
 def _chunks_last(planned: tuple[Request, SlotPlan]) -> bool:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateSyntaxError
+from jinja2 import Template, TemplateSyntaxError
 
 from sgl_jax.engine.errors import ChatTemplateError, ModelLoadError
 from sgl_jax.engine.text.template_sandbox import TemplateEnvironment
 from sgl_jax.engine.text.tokenizer import Tokenizer
 
-_MARK = "<sgl-jax: the final message goes on here> "
-"""Put at the end of the final message to find it in the prompt. The space tells whether the template strips content."""
+_MARK = "<sgl-jax:message-continue> "
+"""Put at the end of the final message to find it in the prompt. The space tells whether the template strips content.
+
+As long as the mark of transformers: a template can see the length of a message.
+"""
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+"""Names under which templates and callers speak of what an assistant thought; the first is the usual one."""
 
 
 class ChatTemplate:
@@ -21,22 +26,24 @@ class ChatTemplate:
     Args:
         source: Jinja source (else `ModelLoadError`); None makes a template that refuses every
             conversation, saying why.
+        tool_source: another one, for conversations with tools; None where `source` is for all.
         bos_token, eos_token, special_tokens: variables of the template; those that are None stay undefined.
     """
 
     def __init__(
-        self, source: str | None, bos_token: str | None = None, eos_token: str | None = None, **special_tokens: str
+        self,
+        source: str | None,
+        bos_token: str | None = None,
+        eos_token: str | None = None,
+        *,
+        tool_source: str | None = None,
+        **special_tokens: str,
     ) -> None:
         named = {"bos_token": bos_token, "eos_token": eos_token, **special_tokens}
         self._variables = {name: text for name, text in named.items() if text is not None}
         self._environment = TemplateEnvironment()
-        try:
-            self._template = None if source is None else self._environment.compile_template(source)
-        except TemplateSyntaxError as error:
-            raise ModelLoadError(
-                f"The chat template is not valid Jinja (line {error.lineno}: {error.message}). "
-                "Pass a corrected one with --chat-template."
-            ) from error
+        self._template = None if source is None else self._compiled(source)
+        self._tool_template = None if tool_source is None else self._compiled(tool_source)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, source: str | None = None) -> ChatTemplate:
@@ -45,6 +52,7 @@ class ChatTemplate:
             tokenizer.chat_template if source is None else source,
             bos_token=tokenizer.bos_token,
             eos_token=tokenizer.eos_token,
+            tool_source=tokenizer.tool_chat_template if source is None else None,
             **tokenizer.special_tokens,
         )
 
@@ -77,7 +85,8 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: the template refuses the messages, fails, runs away, or is missing.
         """
-        if self._template is None:
+        template = self._tool_template if tools is not None and self._tool_template else self._template
+        if template is None:
             raise ChatTemplateError(
                 "This model has no chat template. Start the server with --chat-template FILE, "
                 "or send a plain prompt to /v1/completions.",
@@ -85,7 +94,7 @@ class ChatTemplate:
             )
         if "messages" in kwargs:
             raise ChatTemplateError("'messages' is not a free template variable.", param="chat_template_kwargs")
-        conversation = list(messages)
+        conversation = [_as_templates_expect(message) for message in messages]
         if continue_final_message:
             conversation = _mark_final_message(conversation)
         variables = {
@@ -97,15 +106,36 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt and not continue_final_message,
         }
         try:
-            text = self._environment.render_template(self._template, variables)
+            text = self._environment.render_template(template, variables)
         except Exception as error:  # a template can raise anything
             raise ChatTemplateError(
                 f"The model's chat template does not take these messages: {error}", param="messages"
             ) from error
         return _cut_at_mark(text) if continue_final_message else text
 
+    def _compiled(self, source: str) -> Template:
+        try:
+            return self._environment.compile_template(source)
+        except TemplateSyntaxError as error:
+            raise ModelLoadError(
+                f"The chat template is not valid Jinja (line {error.lineno}: {error.message}). "
+                "Pass a corrected one with --chat-template."
+            ) from error
+        except Exception as error:  # too large, nested too deeply for Python's compiler, half a character, …
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise ModelLoadError(
+                f"The chat template cannot be used ({reason}). Pass another with --chat-template."
+            ) from error
 
-def _mark_final_message(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+
+def _as_templates_expect(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the fields that are null, which templates take for text; with reasoning under the names they look for."""
+    present = {name: value for name, value in message.items() if value is not None}
+    thought = next((present[name] for name in _REASONING if name in present), None)
+    return present if thought is None else {"thinking": thought, **present, "reasoning_content": thought}
+
+
+def _mark_final_message(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     content = messages[-1].get("content") if messages else None
     marked: Any
     if isinstance(content, str):

@@ -26,6 +26,11 @@ class _TokenType(IntEnum):
     UNKNOWN = 2
     CONTROL = 3
     USER_DEFINED = 4
+    BYTE = 6
+
+
+_UNSPELLED = frozenset({_TokenType.UNKNOWN, _TokenType.CONTROL, _TokenType.BYTE})
+"""Tokens whose spelling in the vocabulary is only a name."""
 
 
 def load_gguf(path: Path) -> TokenizerParts:
@@ -92,7 +97,7 @@ def _sentencepiece_bpe(fields: dict[str, Any], tokens: list[str]) -> tuple[Token
     unknown = _token_at(fields, "unknown", tokens)
     model = models.BPE(
         vocab=vocabulary,
-        merges=_merges_from_scores(vocabulary, scores),
+        merges=_merges_from_scores(vocabulary, scores, _types(fields, tokens)),
         unk_token=unknown,
         fuse_unk=True,
         byte_fallback=True,
@@ -114,22 +119,32 @@ _BUILDERS: dict[str, Callable[[dict[str, Any], list[str]], tuple[Tokenizer, bool
 }
 
 
-def _merges_from_scores(vocabulary: dict[str, int], scores: list[float]) -> list[tuple[str, str]]:
-    """SentencePiece merges the pair whose union scores best; as ranked merges, that is every split, best first."""
-    ranked = []
+def _merges_from_scores(vocabulary: dict[str, int], scores: list[float], types: list[int]) -> list[tuple[str, str]]:
+    """SentencePiece merges the pair whose union scores best; as ranked merges, that is every split, best first.
+
+    A text never becomes a control, unknown or byte token by merging, whatever it spells.
+    """
+    id_of, ranked = vocabulary.get, []
     for text, index in vocabulary.items():
+        if types[index] in _UNSPELLED:
+            continue
         for cut in range(1, len(text)):
-            left, right = text[:cut], text[cut:]
-            if left in vocabulary and right in vocabulary:
-                ranked.append((-scores[index], vocabulary[left], vocabulary[right], left, right))
+            left = id_of(text[:cut])
+            if left is not None and (right := id_of(text[cut:])) is not None:
+                ranked.append((-scores[index], left, right, text, cut))
     ranked.sort()
-    return [(left, right) for *_, left, right in ranked]
+    return [(text[:cut], text[cut:]) for *_, text, cut in ranked]
 
 
-def _add_special_tokens(backend: Tokenizer, fields: dict[str, Any], tokens: list[str]) -> None:
+def _types(fields: dict[str, Any], tokens: list[str]) -> list[int]:
     types = fields.get("token_type")
     if not isinstance(types, list) or len(types) != len(tokens):
         raise ModelLoadError("The GGUF file's tokenizer needs one 'tokenizer.ggml.token_type' entry a token.")
+    return types
+
+
+def _add_special_tokens(backend: Tokenizer, fields: dict[str, Any], tokens: list[str]) -> None:
+    types = _types(fields, tokens)
     kinds = {_TokenType.CONTROL, _TokenType.UNKNOWN}
     special = [text for text, kind in zip(tokens, types, strict=True) if kind in kinds]
     ordinary = [text for text, kind in zip(tokens, types, strict=True) if kind == _TokenType.USER_DEFINED]

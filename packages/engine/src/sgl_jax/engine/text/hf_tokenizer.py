@@ -13,6 +13,9 @@ from sgl_jax.engine.text.tokenizer_parts import TokenizerParts
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+TOOL_TEMPLATE = "tool_use"
+"""Hugging Face's name for the chat template of conversations with tools, where it is another one."""
+
 
 def load_folder(folder: Path) -> TokenizerParts:
     """Reads `tokenizer.json`, and beside it, where present, the special tokens and the chat template.
@@ -34,6 +37,7 @@ def load_folder(folder: Path) -> TokenizerParts:
         eos_token=special.pop("eos_token", None),
         special_tokens=special,
         chat_template=_find_chat_template(folder, config),
+        tool_chat_template=_find_tool_template(folder, config),
     )
 
 
@@ -44,7 +48,7 @@ def read_chat_template(path: Path) -> str:
         ModelLoadError: the file is missing or holds no template.
     """
     if path.suffix == ".json":
-        template = _default_template(_read_json(path).get("chat_template"))
+        template = _named_template(_read_json(path).get("chat_template"))
         if template is None:
             raise ModelLoadError(f"{path} has no 'chat_template' key with a Jinja template in it.")
         return template
@@ -82,25 +86,34 @@ def _add_missing_tokens(backend: tokenizers.Tokenizer, declared: Any) -> None:
         flags = {
             name: bool(fields[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in fields
         }
-        token = tokenizers.AddedToken(text, special=bool(fields.get("special")), **flags)
-        if token.special:
-            backend.add_special_tokens([token])
-        else:
-            backend.add_tokens([token])
+        try:
+            token = tokenizers.AddedToken(text, special=bool(fields.get("special")), **flags)
+            add = backend.add_special_tokens if token.special else backend.add_tokens
+            add([token])
+        except Exception as error:  # half a surrogate pair, for example
+            raise ModelLoadError(f"tokenizer_config.json declares an unusable token {text!r}: {error}.") from error
 
 
 def _find_chat_template(folder: Path, config: dict[str, Any]) -> str | None:
     for name in ("chat_template.jinja", "chat_template.json"):
         if (folder / name).is_file():
             return read_chat_template(folder / name)
-    return _default_template(config.get("chat_template"))
+    return _named_template(config.get("chat_template"))
 
 
-def _default_template(value: Any) -> str | None:
+def _find_tool_template(folder: Path, config: dict[str, Any]) -> str | None:
+    path = folder / "additional_chat_templates" / f"{TOOL_TEMPLATE}.jinja"
+    if path.is_file():
+        return read_chat_template(path)
+    several = config.get("chat_template")
+    return _named_template(several, TOOL_TEMPLATE) if isinstance(several, list) else None
+
+
+def _named_template(value: Any, name: str = "default") -> str | None:
     """One template is a string; several are a list of named ones, of which `default` is for chat."""
     if isinstance(value, list):
         named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
-        value = named.get("default")
+        value = named.get(name)
     return value if isinstance(value, str) else None
 
 
@@ -116,7 +129,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelLoadError(f"Cannot read {path}: {error}. Download it again.") from error
     if not isinstance(value, dict):
         raise ModelLoadError(f"{path} must hold a JSON object, not a {type(value).__name__}.")

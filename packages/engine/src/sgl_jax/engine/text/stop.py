@@ -44,15 +44,27 @@ class StopMatcher:
             whole = self._held + text[:end]
             self._held = ""
             return whole[: len(whole) - longest] if self._trim else whole
-        whole = self._held + text if self._held else text
-        hold = max((stop.progress for stop in self._stops), default=0)
-        self._held = whole[len(whole) - hold :]
-        return whole[: len(whole) - hold]
+        return self._release(text)
+
+    def pass_over(self, text: str) -> str:
+        """Like `push`, but a stop string that is complete within this text is text like any other.
+
+        One that only begins here and is completed by a later `push` counts.
+        """
+        for stop in self._stops:
+            stop.pass_over(text)
+        return self._release(text)
 
     def flush(self) -> str:
         """The text still held back, now that nothing follows it."""
         held, self._held = self._held, ""
         return held
+
+    def _release(self, text: str) -> str:
+        whole = self._held + text if self._held else text
+        hold = max((stop.progress for stop in self._stops), default=0)
+        self._held = whole[len(whole) - hold :]
+        return whole[: len(whole) - hold]
 
 
 class _Pattern:
@@ -95,3 +107,9 @@ class _Pattern:
                 return position
         self.progress = progress
         return None
+
+    def pass_over(self, text: str) -> None:
+        """Reads on without stopping; the end of a whole stop string may be the beginning of the next."""
+        while (end := self.advance(text)) is not None:
+            self.progress = self._borders[-1]
+            text = text[end:]

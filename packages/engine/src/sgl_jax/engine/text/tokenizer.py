@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import tokenizers
@@ -28,6 +29,7 @@ class Tokenizer:
         special_tokens: further named tokens for chat templates, such as `pad_token`.
         special_token_ids: ids that `skip_special_tokens` leaves out.
         chat_template: Jinja source, or None.
+        tool_chat_template: another one for conversations with tools, or None.
         decoder_kinds: the steps of decoding, by the library's names (`ByteLevel`, `ByteFallback`, …).
     """
 
@@ -37,12 +39,14 @@ class Tokenizer:
         self.eos_token = parts.eos_token
         self.special_tokens = parts.special_tokens
         self.chat_template = parts.chat_template
+        self.tool_chat_template = parts.tool_chat_template
         self.special_token_ids = frozenset(
             index for index, token in parts.backend.get_added_tokens_decoder().items() if token.special
         )
         self.decoder_kinds = _decoder_kinds(parts.backend)
         self._bytes_visible = TokenBytes(self.id_to_token, skipped=self.special_token_ids)
         self._bytes_all = TokenBytes(self.id_to_token, skipped=frozenset())
+        self._showing: dict[frozenset[int], Tokenizer] = {}  # their tables fill up, so they are kept
 
     @classmethod
     def from_path(cls, path: Path) -> Tokenizer:
@@ -60,6 +64,26 @@ class Tokenizer:
         if not path.exists():
             raise ModelLoadError(f"{path} does not exist. Give a local model folder or a .gguf file.")
         raise ModelLoadError(f"{path} is neither a model folder nor a .gguf file.")
+
+    def showing(self, tokens: Collection[str]) -> Tokenizer:
+        """This tokenizer, but `skip_special_tokens` leaves these special tokens in the text.
+
+        So somebody can see the markers of tool calls and reasoning, and nobody the other special tokens.
+
+        Args:
+            tokens: spellings; those that are no special tokens here make no difference.
+        """
+        found = frozenset(index for token in tokens if (index := self.token_to_id(token)) is not None)
+        shown = found & self.special_token_ids
+        if not shown:
+            return self
+        if shown not in self._showing:
+            other = copy.copy(self)
+            other.special_token_ids = self.special_token_ids - shown
+            other._bytes_visible = TokenBytes(self.id_to_token, skipped=other.special_token_ids)
+            other._showing = {}
+            self._showing[shown] = other
+        return self._showing[shown]
 
     @property
     def vocab_size(self) -> int:
@@ -106,8 +130,10 @@ class Tokenizer:
         Raises:
             InvalidRequestError: an id is negative or does not fit 32 bits.
         """
+        if skip_special_tokens:  # not the library's own way, which knows nothing of `showing`
+            ids = [token for token in ids if token not in self.special_token_ids]
         try:
-            return self._backend.decode(ids, skip_special_tokens=skip_special_tokens)
+            return self._backend.decode(ids, skip_special_tokens=False)
         except OverflowError as error:
             raise InvalidRequestError(f"Token ids must lie in [0, {self.vocab_size}).") from error
 
@@ -121,6 +147,10 @@ class Tokenizer:
     def token_to_id(self, token: str) -> int | None:
         """The id of a token in the vocabulary's spelling, or None."""
         return self._backend.token_to_id(token)
+
+    def to_json(self) -> str:
+        """The whole tokenizer in the format of `tokenizer.json`, as other libraries read it."""
+        return self._backend.to_str()
 
     def token_bytes(self, *, skip_special_tokens: bool = True) -> TokenBytes | None:
         """A table from token id to the bytes it stands for, shared by all callers.

@@ -16,6 +16,7 @@ class TokenizerParts:
         bos_token, eos_token: their spelling, for chat templates; None when the model has none.
         special_tokens: further named ones (`pad_token`, `unk_token`, …), for chat templates.
         chat_template: Jinja source, or None.
+        tool_chat_template: another one for conversations with tools, where the model has two.
     """
 
     backend: tokenizers.Tokenizer
@@ -23,3 +24,4 @@ class TokenizerParts:
     eos_token: str | None
     special_tokens: dict[str, str]
     chat_template: str | None
+    tool_chat_template: str | None = None

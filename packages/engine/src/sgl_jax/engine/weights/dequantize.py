@@ -1,11 +1,13 @@
-"""GGUF blocks to float32. The simple formats are done here in large strides, all others by the gguf package.
+"""GGUF blocks to float32. The simplest formats are done here, all others by the gguf package, in large strides.
 
-The package works on sixteen rows at a time, which spends most of a model's loading time in Python.
+The package works on sixteen rows at a time, whatever their length. Rows of a matrix are short, which would spend
+most of a model's loading time in Python; here a row is as many blocks as the processor's cache likes.
 The results are equal to the last bit. Formats: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +19,8 @@ from gguf.quants import dequantize as gguf_dequantize
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-BLOCKS_AT_A_TIME = 32768
-"""One megavalue: what is between input and output stays in the processor's cache."""
+VALUES_AT_A_TIME = 1 << 18
+"""What is between input and output stays in the processor's cache."""
 
 _HALF_BLOCK = 16
 
@@ -43,15 +45,17 @@ def dequantize(data: Bytes, kind: GGMLQuantizationType, shape: tuple[int, ...]) 
         return data.view("<f2").astype(np.float32).reshape(shape)
     size, size_bytes = GGML_QUANT_SIZES[kind]
     blocks = data.reshape(-1, size_bytes)
-    unpack = _UNPACK.get(kind)
-    if unpack is None:
-        values: npt.NDArray[Any] = gguf_dequantize(blocks, kind)
-        return values.reshape(shape)
+    unpack = _UNPACK.get(kind) or functools.partial(_by_package, kind)
     out = np.empty((len(blocks), size), np.float32)
-    for start in range(0, len(blocks), BLOCKS_AT_A_TIME):
-        part = slice(start, start + BLOCKS_AT_A_TIME)
+    stride = max(VALUES_AT_A_TIME // size, 1)
+    for start in range(0, len(blocks), stride):
+        part = slice(start, start + stride)
         unpack(blocks[part], out[part])
     return out.reshape(shape)
+
+
+def _by_package(kind: GGMLQuantizationType, blocks: Bytes, out: Floats) -> None:
+    out[:] = gguf_dequantize(blocks.reshape(1, -1), kind).reshape(out.shape)
 
 
 def _half(blocks: Bytes, at: int) -> Floats:

@@ -1,4 +1,4 @@
-"""GGUF checkpoints: dequantised to float32 on reading, under Hugging Face's names and row order."""
+"""GGUF checkpoints under Hugging Face's names, values and row order: dequantised to float32 on reading, or packed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from sgl_jax.engine.config.gguf_directory import GgufTensor, read_gguf_directory
 from sgl_jax.engine.errors import ModelLoadError
-from sgl_jax.engine.weights.dequantize import dequantize
-from sgl_jax.engine.weights.gguf_names import INTERLEAVED_ROTARY, hf_name
+from sgl_jax.engine.quantization.formats import PackFormat
+from sgl_jax.engine.weights.dequantize import Bytes, dequantize
+from sgl_jax.engine.weights.gguf_blocks import PACKED, split_blocks
+from sgl_jax.engine.weights.gguf_names import NAMINGS, Naming, hf_name
+from sgl_jax.engine.weights.mapped_file import MappedFile
 from sgl_jax.engine.weights.source import HostArray
 
 
@@ -31,12 +34,11 @@ class GgufSource:
             ModelLoadError: cut off, damaged, or with a tensor format that is unknown.
         """
         self._path = path
-        self._entries = {hf_name(name): entry for name, entry in read_gguf_directory(path).items()}
-        self._data = np.memmap(path, mode="r", dtype=np.uint8)
-        self._heads: dict[str, int] = {}
-        if config["model_type"] in INTERLEAVED_ROTARY:
-            heads = config["num_attention_heads"]
-            self._heads = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
+        self._naming = NAMINGS.get(config["model_type"], Naming())
+        self._entries = {hf_name(name, self._naming.parts): at for name, at in read_gguf_directory(path).items()}
+        self._data = MappedFile(path)
+        heads = config["num_attention_heads"]
+        self._heads = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
         for name, entry in self._entries.items():
             if entry.offset + self._num_bytes(name, entry) > len(self._data):
                 raise ModelLoadError(f"{path} is cut off inside {name}. Download the file again.")
@@ -61,14 +63,35 @@ class GgufSource:
         """
         entry = self._entries[name]
         kind = GGMLQuantizationType(entry.ggml_type)
-        data = self._data[entry.offset : entry.offset + self._num_bytes(name, entry)].view(np.ndarray)
         try:
-            values = dequantize(data, kind, entry.shape)
+            values = dequantize(self._bytes(name, entry), kind, entry.shape)
         except NotImplementedError as error:
             raise ModelLoadError(f"{self._path}: {name} is stored as {kind.name}, which cannot be read yet.") from error
-        words = name.split(".")
-        heads = self._heads.get(words[-2]) if len(words) > 1 else None
-        return values if heads is None else _halves_from_pairs(values, heads)
+        if self._naming.norms_plus_one and name.endswith("norm.weight"):
+            return values - 1
+        return self._in_halves(name, values)
+
+    def packing(self, name: str) -> PackFormat | None:
+        """The form of Q8_0, Q4_0 and Q4_1 matrices; None for what must be dequantised."""
+        entry = self._entries[name]
+        return PACKED.get(GGMLQuantizationType(entry.ggml_type)) if len(entry.shape) == 2 else None
+
+    def read_packed(self, name: str) -> Mapping[str, HostArray]:
+        """The parts of a matrix that has a `packing`."""
+        entry, form = self._entries[name], self.packing(name)
+        assert form is not None, name
+        parts = split_blocks(self._bytes(name, entry), form, entry.shape)
+        return {part: self._in_halves(name, values) for part, values in parts.items()}
+
+    def _bytes(self, name: str, entry: GgufTensor) -> Bytes:
+        return self._data.view(entry.offset, self._num_bytes(name, entry))
+
+    def _in_halves(self, name: str, values: HostArray) -> HostArray:
+        """Rows of q and k in Hugging Face's order."""
+        module = name.rpartition(".")[0].rpartition(".")[2]
+        if not self._naming.rotary_pairs or module not in self._heads:
+            return values
+        return _halves_from_pairs(values, self._heads[module])
 
     def _num_bytes(self, name: str, entry: GgufTensor) -> int:
         try:

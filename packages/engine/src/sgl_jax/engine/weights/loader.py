@@ -1,8 +1,9 @@
 """Fills the model's parameters from a checkpoint, one at a time and piece by piece.
 
 A parameter is often several checkpoint tensors: q, k and v laid end to end, or one tensor of every
-layer stacked on a new leading axis. Each piece is read, cast and put in place before the next one is
-read, so that the host holds one parameter and one tensor at most besides what is already placed.
+layer stacked on a new leading axis. Each piece is read, cast or packed, and put in place before the
+next one is read, so that the host holds one parameter (packed, if it is to be) and one tensor at most
+besides what is already placed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy.typing as npt
 
 from sgl_jax.engine.errors import ModelLoadError
 from sgl_jax.engine.plan import ProgressCallback
+from sgl_jax.engine.quantization.formats import PackFormat
+from sgl_jax.engine.quantization.pack import pack, widen
 from sgl_jax.engine.weights.source import HostArray, TensorSource
 
 DeviceArray = TypeVar("DeviceArray")
@@ -24,7 +27,7 @@ IGNORABLE = (
     r".*\.rotary_emb\.inv_freq",  # a buffer that old exporters saved
     r".*\.self_attn\.(masked_)?bias",  # the causal mask, likewise
     r"lm_head\.weight",  # a copy of the embedding, where the two are tied (else a recipe asks for it)
-    r"rope_freqs\.weight",  # GGUF: already read as rope scaling
+    r"rope_(freqs|factors_long|factors_short)\.weight",  # GGUF: already read as rope scaling
 )
 """Tensors that a checkpoint may hold although the model asks for none of them."""
 
@@ -40,11 +43,15 @@ class ParamRecipe(NamedTuple):
         sources: outer: one entry, or one a layer when `stacked`; inner: concatenated on axis 0.
         shape: of the parameter, with the leading layer axis when `stacked`.
         stacked: whether the outer entries are stacked on a new leading axis.
+        packing: the form in which it is kept; it is then several arrays, see `quantization.formats`.
+        dtype: its type, where that is not the model's.
     """
 
     sources: tuple[tuple[str, ...], ...]
     shape: tuple[int, ...]
     stacked: bool = False
+    packing: PackFormat | None = None
+    dtype: np.dtype[Any] | None = None
 
 
 def load_params(
@@ -60,12 +67,13 @@ def load_params(
     Args:
         source: the checkpoint.
         recipes: parameter name -> where it comes from.
-        dtype: of all parameters (`ml_dtypes.bfloat16` for bfloat16).
+        dtype: of all parameters that are not packed (`ml_dtypes.bfloat16` for bfloat16).
         place: brings a host array to the device. The array is its own to keep: it is never written again.
         on_progress: hears the number of tensors read, after each parameter.
 
     Returns:
-        Parameter name -> what `place` returned, in the order of `recipes`.
+        Parameter name -> what `place` returned, in the order of `recipes`. A packed parameter is several entries
+        in alphabetical order, `name.codes` to `name.scales`.
 
     Raises:
         ModelLoadError: before anything is read, listing every missing, misshapen and surplus tensor.
@@ -75,7 +83,9 @@ def load_params(
     done = 0
     placed: dict[str, DeviceArray] = {}
     for name, recipe in recipes.items():
-        placed[name] = place(name, _assemble(source, recipe, np.dtype(dtype)))
+        for part, array in _assemble(source, recipe, np.dtype(dtype)).items():
+            leaf = f"{name}.{part}" if part else name
+            placed[leaf] = place(leaf, array)
         done += sum(len(names) for names in recipe.sources)
         if on_progress is not None:
             on_progress(done, total)
@@ -132,16 +142,29 @@ def _complaint(what: str, lines: Sequence[str]) -> str:
     return f"\n{len(lines)} {what}:" + "".join(f"\n- {line}" for line in shown)
 
 
-def _assemble(source: TensorSource, recipe: ParamRecipe, dtype: np.dtype[Any]) -> HostArray:
-    whole = _aligned_empty(recipe.shape, dtype)
+def _assemble(source: TensorSource, recipe: ParamRecipe, dtype: np.dtype[Any]) -> dict[str, HostArray]:
+    """The arrays of one parameter: its parts when it is packed, else one named by an empty string."""
+    plain = {"": (recipe.shape, recipe.dtype or dtype)}
+    parts = recipe.packing.parts(recipe.shape) if recipe.packing else plain
+    whole = {part: _aligned_empty(*form) for part, form in parts.items()}
     for index, names in enumerate(recipe.sources):
-        target = whole[index] if recipe.stacked else whole
         row = 0
         for name in names:
-            piece = source.read(name)
-            np.copyto(target[row : row + len(piece)], piece, casting="unsafe")
-            row += len(piece)
+            rows = source.shape(name)[0]
+            for part, values in _read(source, name, recipe.packing).items():
+                target = whole[part][index] if recipe.stacked else whole[part]
+                np.copyto(target[row : row + rows], values, casting="unsafe")
+            row += rows
     return whole
+
+
+def _read(source: TensorSource, name: str, packing: PackFormat | None) -> Mapping[str, HostArray]:
+    if packing is None:
+        return {"": source.read(name)}
+    stored = source.packing(name)
+    if stored is None or not stored.widens_to(packing):
+        return pack(source.read(name), packing)
+    return widen(source.read_packed(name), stored, packing)
 
 
 def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:

@@ -6,7 +6,8 @@ on opening in any case, and after it a tensor is no more than a dtype, a shape a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 
 from sgl_jax.engine.config.safetensors_header import TensorEntry, read_safetensors_header
 from sgl_jax.engine.errors import ModelLoadError
+from sgl_jax.engine.quantization.formats import PackFormat
+from sgl_jax.engine.weights.mapped_file import MappedFile
 from sgl_jax.engine.weights.source import HostArray
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -45,10 +48,10 @@ class SafetensorsSource:
         Raises:
             ModelLoadError: a shard is damaged, or two shards hold the same tensor.
         """
-        self._tensors: dict[str, tuple[HostArray, TensorEntry]] = {}
+        self._tensors: dict[str, tuple[MappedFile, TensorEntry]] = {}
         for path in paths:
             entries = read_safetensors_header(path)
-            data = np.memmap(path, mode="r", dtype=np.uint8)
+            data = MappedFile(path)
             if twice := sorted(entries.keys() & self._tensors.keys()):
                 raise ModelLoadError(f"{path} holds tensors that another shard holds too: {', '.join(twice[:5])}.")
             self._tensors.update((name, (data, entry)) for name, entry in entries.items())
@@ -68,4 +71,14 @@ class SafetensorsSource:
     def read(self, name: str) -> HostArray:
         """A read-only view of the mapped file."""
         data, entry = self._tensors[name]
-        return np.ndarray(entry.shape, self.dtype(name), buffer=data, offset=entry.offset)
+        dtype = self.dtype(name)
+        num_bytes = math.prod(entry.shape) * dtype.itemsize
+        return np.ndarray(entry.shape, dtype, buffer=data.view(entry.offset, num_bytes))
+
+    def packing(self, name: str) -> PackFormat | None:
+        """Never: these files hold plain arrays."""
+        return None
+
+    def read_packed(self, name: str) -> Mapping[str, HostArray]:
+        """Nothing is stored packed."""
+        raise KeyError(name)

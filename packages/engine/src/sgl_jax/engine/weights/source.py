@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sgl_jax.engine.config.model_files import ModelFiles
+from sgl_jax.engine.quantization.formats import PackFormat
 
 HostArray = npt.NDArray[Any]
 
@@ -27,9 +29,15 @@ class TensorSource(Protocol):
     def read(self, name: str) -> HostArray:
         """The tensor; a read-only view of the mapped file where the stored form allows it."""
 
+    def packing(self, name: str) -> PackFormat | None:
+        """The packed form in which the file holds a matrix, where it is one of ours."""
+
+    def read_packed(self, name: str) -> Mapping[str, HostArray]:
+        """The parts of such a matrix, exactly as stored."""
+
 
 def open_source(files: ModelFiles) -> TensorSource:
-    """Opens the weights of a resolved model.
+    """Opens the weights of a resolved model; one with dummy weights has none to open.
 
     Raises:
         ModelLoadError: a file is damaged, or holds a tensor type that cannot be read.

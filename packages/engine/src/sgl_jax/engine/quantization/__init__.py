@@ -1,0 +1,1 @@
+"""Weights that stay packed on the device: the formats, packing on the host, and products on packed matrices."""

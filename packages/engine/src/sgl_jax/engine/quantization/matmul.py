@@ -1,0 +1,78 @@
+"""Products with packed matrices, in plain XLA. The one seam where a backend's own kernels go in.
+
+On CPU a loop takes `TILE_BYTES` worth of rows at a time, so that no temporary grows with the matrix and values stay in
+the processor's cache. Elsewhere the compiler is given the whole expression: it folds the unpacking into its matmul
+where it can, and a loop would break the step's CUDA graph.
+
+Two codes of a byte are never put next to each other. Low and high halves are two matrices of half the width, and each
+meets the half of x that belongs to it. Laying values side by side takes XLA ten times as long as all the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sgl_jax.engine.quantization.formats import GROUP, PackFormat
+from sgl_jax.engine.quantization.matrix import Packed, Parts, meant
+
+TILE_BYTES = 4 << 20
+"""Unpacked values in flight on CPU, at most. A megabyte loses a third of the speed, no bound wins nothing."""
+
+
+def packed_matmul(x: jax.Array, packed: Packed) -> jax.Array:
+    """float[T, in] times packed[out, in] transposed: float32[T, out].
+
+    x and the unpacked values meet in `packed.dtype` and are summed in float32.
+    """
+    product = functools.partial(_product, packed.form, packed.dtype)
+    by_tiles = functools.partial(_by_tiles, product, _tile_rows(packed))
+    return lax.platform_dependent(x, packed.parts, cpu=by_tiles, default=product)
+
+
+def _tile_rows(packed: Packed) -> int:
+    # Halves of paired codes are unpacked one after the other, so the codes' own width is what counts.
+    width = packed.parts["codes"].shape[-1] * packed.dtype.itemsize
+    return max(TILE_BYTES // width, 1)
+
+
+def _by_tiles(product: functools.partial[jax.Array], tile_rows: int, x: jax.Array, parts: Parts) -> jax.Array:
+    rows = parts["codes"].shape[0]
+    if rows <= tile_rows:
+        return product(x, parts)
+
+    def tile(index: jax.Array, out: jax.Array) -> jax.Array:
+        # The last tile ends with the matrix; what it shares with the one before is computed twice, alike.
+        start = jnp.minimum(index * tile_rows, rows - tile_rows)
+        own = {name: lax.dynamic_slice_in_dim(part, start, tile_rows) for name, part in parts.items()}
+        return lax.dynamic_update_slice_in_dim(out, product(x, own), start, axis=1)
+
+    return lax.fori_loop(0, -(-rows // tile_rows), tile, jnp.zeros((x.shape[0], rows), jnp.float32))
+
+
+def _product(form: PackFormat, dtype: jnp.dtype, x: jax.Array, parts: Parts) -> jax.Array:
+    codes = parts["codes"]
+    if not form.grouped:
+        return _dot(x.astype(dtype), meant(codes, form).astype(dtype)) * parts["scales"]
+    tokens, rows = x.shape[0], codes.shape[0]
+    x_groups = x.reshape(tokens, -1, GROUP)
+    pairs = [(x_groups, codes)]
+    if form.paired:
+        pairs = [(x_groups[..., : GROUP // 2], codes & 0x0F), (x_groups[..., GROUP // 2 :], codes >> 4)]
+    scales = parts["scales"].astype(jnp.float32)[:, :, None]
+    out = jnp.zeros((tokens, rows), jnp.float32)
+    for x_part, code_part in pairs:
+        values = (code_part.reshape(rows, scales.shape[1], -1).astype(jnp.float32) - form.zero) * scales
+        out += _dot(x_part.reshape(tokens, -1).astype(dtype), values.reshape(rows, -1).astype(dtype))
+    if form.has_minima:
+        # The minimum of a group counts once for the sum of its x.
+        sums = x_groups.astype(jnp.float32).sum(-1)
+        out += _dot(sums, parts["minima"].astype(jnp.float32))
+    return out
+
+
+def _dot(x: jax.Array, weight: jax.Array) -> jax.Array:
+    return lax.dot_general(x, weight, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
