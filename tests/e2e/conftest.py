@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from tests.e2e.server_process import PATIENCE, ServerProcess
 
 @pytest.fixture(scope="session")
 def environ(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Of all processes started here. Compiled steps go where the user says, or into pytest's own cache, which stays."""
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(request.config.cache.mkdir("xla"))
+    """Of all processes started here. Compiled steps go into pytest's own cache, which stays."""
     return {
-        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_COMPILATION_CACHE_DIR": str(request.config.cache.mkdir("xla")),
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PLATFORMS": "cpu",

@@ -23,6 +23,8 @@ FLAGS = (
     "--max-total-tokens=8192",
     "--max-running-requests=32",
     "--chunked-prefill-size=64",
+    *("--precompile-bs-paddings", "1", "8", "32"),
+    *("--precompile-token-paddings", "64"),
 )
 """Few compiled shapes; the same for all servers, so that they share the compile cache."""
 
@@ -53,8 +55,16 @@ class ServerProcess:
         return self._logged(r"listening on (\S+)")
 
     @property
+    def pid(self) -> int:
+        """Of the web process."""
+        return self._process.pid
+
+    @property
     def engine_pid(self) -> int:
-        return int(self._logged(r"starting the engine, process (\d+)"))
+        """Of the present engine process: the last one that was started."""
+        started = r"start(?:ing|ed) the engine(?: again)?, process (\d+)"
+        self._logged(started)
+        return int(re.findall(started, self.log)[-1])
 
     @property
     def log(self) -> str:

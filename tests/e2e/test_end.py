@@ -63,7 +63,7 @@ def test_what_a_stop_may_take_is_below_5_seconds() -> None:
     assert ServerConfig(served_model_name="any").drain_seconds + STOP_SECONDS < 5
 
 
-def test_a_killed_engine_is_told_to_all_who_wait(start: Start) -> None:
+def test_a_killed_engine_is_told_to_all_who_wait_and_need_not_end_the_server(start: Start) -> None:
     server = start("--on-engine-death=stay")
 
     async def kill() -> None:

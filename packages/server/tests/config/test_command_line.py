@@ -66,6 +66,7 @@ def test_the_guides_commands(memory: float, prefill: int, running: int | None) -
     assert config.server == ServerConfig(served_model_name="qwen06b", host="0.0.0.0", port=30000)
     assert config.engine == EngineConfig(
         model_path="/home/user/models/qwen06b",
+        download_dir="/tmp",
         xla_backend="native",
         attention_backend="native",
         device="cpu",
@@ -77,6 +78,20 @@ def test_the_guides_commands(memory: float, prefill: int, running: int | None) -
         skip_warmup=True,
     )
     assert any("never runs code" in notice for notice in config.notices)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("org/name-GGUF:name-Q4_0.gguf", "name-Q4_0"),
+        ("/models/name.gguf", "name"),
+    ],
+)
+def test_a_model_from_the_hub_is_served_under_its_id(path: str, name: str) -> None:
+    config = parse_launch([f"--model-path={path}", "--revision=v1", "--load-format=dummy"])
+    assert config.server.served_model_name == name
+    assert (config.engine.model_path, config.engine.revision, config.engine.load_format) == (path, "v1", "dummy")
 
 
 def test_the_guides_yaml(tmp_path: Path) -> None:
@@ -139,7 +154,15 @@ def test_there_is_one_flag_for_each_field() -> None:
 def test_no_spelling_means_two_things() -> None:
     entries: tuple[Flag | Neutral, ...] = (*FLAGS, *NEUTRAL)
     spellings = [name for entry in entries for name in (entry.name, *entry.aliases)] + [*REFUSED, "config", "help"]
+    spellings += [name for flag in FLAGS for name, _ in flag.shorthands]
     assert len(set(spellings)) == len(spellings)
+
+
+@pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
+def test_shorthands_choose_a_value(flag: Flag) -> None:
+    for name, value in flag.shorthands:
+        config = parse_launch(["--model-path=m", f"--{name}"])
+        assert getattr(getattr(config, flag.target), flag.field) == value
 
 
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
@@ -186,6 +209,13 @@ def test_other_devices_are_refused(device: str, says: str) -> None:
         (["--port=70000"], "--port must lie between"),
         (["--page-size=3"], "--page-size must be a power of two"),
         (["--dtype=int3"], "--dtype must be one of"),
+        (["--api-key="], "--api-key must be ASCII text"),
+        (["--admin-api-key= x"], "--admin-api-key must be ASCII text"),
+        (["--ssl-keyfile=key.pem"], "--ssl-keyfile needs --ssl-certfile"),
+        (["--max-stall-seconds=0"], "--max-stall-seconds must be above 0"),
+        (["--log-format=xml"], "--log-format must be one of text, json"),
+        (["--max-restarts=0"], "use --no-restart for none"),
+        (["--no-restrat"], "Did you mean --no-restart?"),
         (["--log-level=loud"], "--log-level must be one of"),
         (["--config=/nowhere.yaml"], "Cannot read the config file /nowhere.yaml"),
     ],
@@ -205,7 +235,7 @@ def test_mistakes_are_explained(words: list[str], says: str) -> None:
         ("served_model_name: 7", "Put it in quotes: served_model_name: '7'"),
         ("skip_warmup: 1", "'skip_warmup' must be true or false"),
         ("max_seq_len: 5\ncontext_length: 6", "repeats 'max_seq_len'"),
-        ("quantization: fp8", "--quantization is not available"),
+        ("quantization: awq", "--quantization must be one of auto, none, gguf, int8, int4, fp8"),
         ("- port", "must hold 'key: value' lines"),
         ("a: [", "is not valid YAML"),
     ],
@@ -218,11 +248,21 @@ def test_mistakes_in_the_file_are_explained(tmp_path: Path, text: str, says: str
     assert says in str(caught.value)
 
 
+def test_keys_come_from_the_environment_unless_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("model_path: m\nadmin_api_key: of the file\n")
+    monkeypatch.setenv("SGL_JAX_API_KEY", "of-the-environment")
+    monkeypatch.setenv("SGL_JAX_ADMIN_API_KEY", "of-the-environment")
+    server = parse_launch(["--config", str(file)]).server
+    assert (server.api_key, server.admin_api_key) == ("of-the-environment", "of the file")
+    assert parse_launch(["--model-path=m", "--api-key=given"]).server.api_key == "given"
+    monkeypatch.setenv("SGL_JAX_API_KEY", "")
+    assert parse_launch(["--model-path=m"]).server.api_key is None
+
+
 def test_empty_keys_and_switched_off_flags_ask_for_nothing(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text(
-        "model_path: m\nquantization:\nenable_metrics: false\ntrust_remote_code: false\nmax_seq_len: null\n"
-    )
+    file.write_text("model_path: m\nquantization:\nenable_lora: false\ntrust_remote_code: false\nmax_seq_len: null\n")
     config = parse_launch(["--config", str(file)])
     assert config.notices == ()
     assert config.engine == EngineConfig(model_path="m")
@@ -268,4 +308,6 @@ def test_help_lists_every_flag_and_loads_nothing_heavy() -> None:
     for flag in FLAGS:
         for spelling in (flag.name, *flag.aliases):
             assert f"--{spelling}" in text
+        for shorthand, _ in flag.shorthands:
+            assert f"--{shorthand} " in text
         assert f"\n{flag.group}:\n" in text

@@ -30,9 +30,11 @@ from sgl_jax.engine.stats import EngineStats
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.tokenizer import Tokenizer
 from sgl_jax.engine.text.tokenizer_parts import TokenizerParts
-from sgl_jax.server.app import create_app
+from sgl_jax.server.app import AppOptions, create_app
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.limits import Limits
+from sgl_jax.server.openai.messages import takes_arguments_as_text
+from sgl_jax.server.parsing.chat_format import ChatFormat
 
 MODEL = "org/tiny"
 MAX_MODEL_LEN = 512
@@ -51,8 +53,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
+def byte_tokenizer(template: str, special_tokens: Sequence[str] = ()) -> Tokenizer:
     """Byte-level with no merges: one token a byte, so that every token boundary is a hard one."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     backend = tokenizers.Tokenizer(
@@ -60,8 +61,13 @@ def tokenizer() -> Tokenizer:
     )
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = tokenizers.decoders.ByteLevel()
-    backend.add_special_tokens(["<|im_start|>", "<|im_end|>"])
-    return Tokenizer(TokenizerParts(backend, None, "<|im_end|>", {}, CHATML))
+    backend.add_special_tokens(["<|im_start|>", "<|im_end|>", *special_tokens])
+    return Tokenizer(TokenizerParts(backend, None, "<|im_end|>", {}, template))
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return byte_tokenizer(CHATML)
 
 
 @dataclass
@@ -97,9 +103,21 @@ class FakeEngine:
                     end if last else None,
                     cached_tokens=2 if position == 0 else 0,
                     logprobs=self._logprobs(request, token),
+                    prompt_logprobs=self._prompt_logprobs(request) if position == 0 else [],
                 )
             )
-        return items or [TokenDelta([], Finish(reason="length"))]
+        return items or [TokenDelta([], Finish(reason="length"), prompt_logprobs=self._prompt_logprobs(request))]
+
+    def _prompt_logprobs(self, request: GenerateRequest) -> list[TokenLogprobs]:
+        """Minus its position, for each token."""
+        sampling = request.sampling
+        if sampling.prompt_logprobs is None:
+            return []
+        positions = range(max(1, sampling.prompt_logprobs_from), len(request.prompt_ids))
+        return [
+            TokenLogprobs(-float(at), [(request.prompt_ids[at], -float(at))][: sampling.prompt_logprobs])
+            for at in positions
+        ]
 
     def _logprobs(self, request: GenerateRequest, token: int) -> list[TokenLogprobs]:
         wanted = request.sampling.logprobs
@@ -157,7 +175,10 @@ class FakeEngine:
                 self._aborts[request_id].set()
 
     async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
-        return ControlReply(control_id="0", stats=EngineStats(generated_tokens_total=self.generated))
+        if self.dead:
+            raise EngineDeadError("The engine is dead.")
+        stats = EngineStats(generated_tokens_total=self.generated, pages_total=256, pages_free=192)
+        return ControlReply(control_id="0", stats=stats)
 
     def info(self) -> EngineInfo:
         if self.dead:
@@ -193,7 +214,7 @@ def phase() -> list[Phase]:
 def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Callable[..., FastAPI]:
     """Makes an app around `engine`; keyword arguments are `Limits`."""
 
-    def make(*, template: bool = True, **limits: Any) -> FastAPI:
+    def make(*, template: bool = True, options: AppOptions | None = None, **limits: Any) -> FastAPI:
         return create_app(
             ServerContext(
                 engine=engine,
@@ -202,8 +223,42 @@ def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Ca
                 served_model_name=MODEL,
                 phase=lambda: phase[0],
                 limits=Limits(**limits),
-            )
+            ),
+            options or AppOptions(),
         )
+
+    return make
+
+
+@pytest.fixture
+def make_speaker() -> Callable[..., tuple[FastAPI, FakeEngine]]:
+    """Makes an app whose model always says the same, and its engine."""
+
+    def make(
+        text: str,
+        template: str,
+        *,
+        special_tokens: Sequence[str] = (),
+        tools: str = "auto",
+        reasoning: str = "auto",
+        **limits: Any,
+    ) -> tuple[FastAPI, FakeEngine]:
+        tokenizer = byte_tokenizer(template, special_tokens)
+        engine = FakeEngine(tokenizer, lambda request: engine.say(request, text))
+        chat_template = ChatTemplate.of(tokenizer)
+        chat_format = ChatFormat.choose(
+            tools, reasoning, template, arguments_as_text=takes_arguments_as_text(chat_template)
+        )
+        context = ServerContext(
+            engine=engine,
+            tokenizer=tokenizer,
+            chat_template=chat_template,
+            chat_format=chat_format,
+            served_model_name=MODEL,
+            phase=lambda: Phase("ready"),
+            limits=Limits(**limits),
+        )
+        return create_app(context), engine
 
     return make
 

@@ -153,8 +153,9 @@ async def test_sampling_reaches_the_engine(http: httpx.AsyncClient, engine: Any)
     body = {
         "messages": HI, "temperature": 0, "top_p": 0.5, "top_k": 7, "min_p": 0.1, "seed": 3, "max_tokens": 4,
         "stop_token_ids": [5], "ignore_eos": True, "skip_special_tokens": False,
-        "user": "me", "metadata": {"a": "b"}, "store": True, "presence_penalty": 0, "tools": [], "tool_choice": "auto",
-        "response_format": {"type": "text"}, "logit_bias": {},
+        "user": "me", "metadata": {"a": "b"}, "store": True, "presence_penalty": 0.5, "tools": [],
+        "tool_choice": "auto", "response_format": {"type": "text"}, "frequency_penalty": -0.5,
+        "repetition_penalty": 1.5, "logit_bias": {"5": -100, "17": 2.5}, "min_tokens": 3,
     }  # fmt: skip
     assert (await http.post(URL, json=body)).status_code == 200
     sampling = engine.submitted[0].sampling
@@ -162,6 +163,23 @@ async def test_sampling_reaches_the_engine(http: httpx.AsyncClient, engine: Any)
     assert (sampling.top_p, sampling.top_k, sampling.min_p, sampling.seed) == (0.5, 7, 0.1, 3)
     assert (sampling.max_new_tokens, sampling.stop_token_ids, sampling.ignore_eos) == (4, (5,), True)
     assert sampling.skip_special_tokens is False
+    assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) == (0.5, -0.5, 1.5)
+    assert (sampling.logit_bias, sampling.min_new_tokens) == ({5: -100, 17: 2.5}, 3)
+
+
+async def test_null_adjusts_nothing(http: httpx.AsyncClient, engine: Any) -> None:
+    names = ("presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "min_tokens")
+    assert (await http.post(URL, json={"messages": HI, **dict.fromkeys(names)})).status_code == 200
+    assert not engine.submitted[0].sampling.adjusts_logits
+
+
+async def test_a_stop_string_waits_for_min_tokens(http: httpx.AsyncClient) -> None:
+    body = {"messages": HI, "max_tokens": 12, "stop": ["l"]}
+    texts = [
+        (await http.post(URL, json={**body, "min_tokens": count})).json()["choices"][0]["message"]["content"]
+        for count in (0, 3, 4)
+    ]
+    assert texts == ["He", "Hel", "Hello wör"]
 
 
 async def test_without_max_tokens_the_context_window_is_the_bound(http: httpx.AsyncClient, engine: Any) -> None:

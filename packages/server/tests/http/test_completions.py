@@ -35,6 +35,11 @@ async def test_the_default_shrinks_before_it_makes_a_prompt_too_long(http: httpx
     assert engine.submitted[0].sampling.max_new_tokens == 4
 
 
+async def test_the_default_grows_to_min_tokens(http: httpx.AsyncClient, engine: Any) -> None:
+    assert (await http.post(URL, json={"prompt": "Hi", "min_tokens": 20})).status_code == 200
+    assert engine.submitted[0].sampling.max_new_tokens == 20
+
+
 @pytest.mark.parametrize(
     ("prompt", "count"),
     [("Hi", 1), (["Hi", "You"], 2), ([5, 6, 7], 1), ([[5, 6], [7]], 2)],
@@ -89,6 +94,27 @@ async def test_logprobs_come_in_columns(http: httpx.AsyncClient, stream: bool) -
     assert [value for column in columns for value in column["token_logprobs"]] == [-0.5] * 3
     assert [top for column in columns for top in column["top_logprobs"]] == [{"H": -0.5}, {"e": -0.5}, {"l": -0.5}]
     assert [offset for column in columns for offset in column["text_offset"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("max_tokens", [0, 2])
+async def test_an_echo_has_logprobs_too(http: httpx.AsyncClient, engine: Any, stream: bool, max_tokens: int) -> None:
+    body = {"prompt": "Hey", "max_tokens": max_tokens, "echo": True, "logprobs": 1, "stream": stream}
+    response = await http.post(URL, json=body)
+    answers = events(response.text) if stream else [response.json()]
+    columns = [one for answer in answers if (one := answer["choices"][0]["logprobs"])]
+    assert [token for column in columns for token in column["tokens"]] == [*"Hey", *"He"[:max_tokens]]
+    drawn = [-0.5] * max_tokens
+    assert [value for column in columns for value in column["token_logprobs"]] == [None, -1.0, -2.0, *drawn]
+    tops = [top for column in columns for top in column["top_logprobs"]]
+    assert tops[:3] == [None, {"e": -1.0}, {"y": -2.0}]
+    assert [offset for column in columns for offset in column["text_offset"]] == list(range(3 + max_tokens))
+    assert engine.submitted[0].sampling.prompt_logprobs == 1
+
+
+async def test_logprobs_without_an_echo_are_of_the_answer_only(http: httpx.AsyncClient, engine: Any) -> None:
+    await http.post(URL, json={"prompt": "Hey", "max_tokens": 1, "logprobs": 1})
+    assert engine.submitted[0].sampling.prompt_logprobs is None
 
 
 async def test_no_tokens_wanted_gives_an_empty_text(http: httpx.AsyncClient) -> None:

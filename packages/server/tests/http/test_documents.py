@@ -117,7 +117,7 @@ def test_the_readmes_table_has_all_flags_by_group() -> None:
     shown = {group: re.findall(r"`--([a-z-]+)`", row) for group, row in rows.items()}
     expected: dict[str, list[str]] = {}
     for flag in FLAGS:
-        expected.setdefault(flag.group, []).extend((flag.name, *flag.aliases))
+        expected.setdefault(flag.group, []).extend((flag.name, *flag.aliases, *dict(flag.shorthands)))
     assert shown == expected
     neutral = section.split("Taken without effect")[1]
     assert re.findall(r"`--([a-z-]+)`", neutral) == [entry.name for entry in NEUTRAL]
@@ -136,4 +136,6 @@ def test_every_flag_that_is_named_exists() -> None:
     known = {"help", "config", "flag", "no-flag", "no-deps"} | set(REFUSED)
     for entry in (*FLAGS, *NEUTRAL):
         known |= {entry.name, *entry.aliases}
+    known |= {name for flag in FLAGS for name, _ in flag.shorthands}
+    known |= {f"no-{flag.name}" for flag in FLAGS if flag.kind is bool}
     assert set(re.findall(r"--([a-z][a-z-]*)", README + GUIDE)) <= known

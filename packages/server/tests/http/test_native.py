@@ -44,6 +44,18 @@ async def test_the_default_is_128_new_tokens(http: httpx.AsyncClient, engine: An
     assert [one.sampling.max_new_tokens for one in engine.submitted] == [128, None, 12]
 
 
+async def test_what_adjusts_logits_reaches_the_engine(http: httpx.AsyncClient, engine: Any) -> None:
+    params = {
+        "frequency_penalty": 0.5, "presence_penalty": -2, "repetition_penalty": 1.25, "min_new_tokens": 130,
+        "logit_bias": {"5": 100},
+    }  # fmt: skip
+    assert (await http.post("/generate", json={"text": "Hi", "sampling_params": params})).status_code == 200
+    sampling = engine.submitted[0].sampling
+    assert (sampling.frequency_penalty, sampling.presence_penalty, sampling.repetition_penalty) == (0.5, -2, 1.25)
+    assert (sampling.min_new_tokens, sampling.logit_bias) == (130, {5: 100})
+    assert sampling.max_new_tokens == 130  # the default of 128 yields
+
+
 async def test_a_batch_gets_a_list_with_its_own_parameters(http: httpx.AsyncClient) -> None:
     body = {
         "input_ids": [[1, 2], [3]],
@@ -103,6 +115,27 @@ async def test_logprobs(http: httpx.AsyncClient, tokenizer: Any, incremental: bo
     streamed = events((await http.post("/generate", json=body)).text)
     expected = [[-0.5, e, None]] if incremental else [[-0.5, h, None], [-0.5, e, None]]
     assert streamed[-1]["meta_info"]["output_token_logprobs"] == expected
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+@pytest.mark.parametrize("start", [0, 2, 9])
+async def test_logprobs_of_the_prompt(
+    http: httpx.AsyncClient, tokenizer: Any, engine: Any, start: int, incremental: bool
+) -> None:
+    body = {"text": "Hey", "sampling_params": {"max_new_tokens": 2}, "return_logprob": True, "top_logprobs_num": 1}
+    body |= {"logprob_start_len": start, "return_text_in_logprobs": True}
+    h, e, y = tokenizer.encode("Hey")
+    inputs = [[None, h, "H"], [-1.0, e, "e"], [-2.0, y, "y"]][start:]
+    rivals = [None, [[-1.0, e, "e"]], [[-2.0, y, "y"]]][start:]
+    meta = (await http.post("/generate", json=body)).json()["meta_info"]
+    assert meta["input_token_logprobs"] == inputs
+    assert meta["input_top_logprobs"] == rivals
+    assert len(meta["output_token_logprobs"]) == 2
+    streamed = events((await http.post("/generate", json=body | {"stream": True, "incremental": incremental})).text)
+    said = [event["meta_info"]["input_token_logprobs"] for event in streamed]
+    assert said == ([inputs, []] if incremental else [inputs, inputs])
+    await http.post("/generate", json={**body, "return_logprob": False})
+    assert engine.submitted[-1].sampling.prompt_logprobs is None
 
 
 @pytest.mark.parametrize("how", [{"rid": "victim"}, {"abort_all": True}])

@@ -14,6 +14,8 @@ from sgl_jax.engine.errors import ConfigError, EngineDeadError, InvalidRequestEr
 from sgl_jax.engine.messages import GenerateRequest, Phase, TokenDelta
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.server.ipc.client import ZmqEngineClient
+from sgl_jax.server.ipc.wire import Event
+from sgl_jax.server.logs import LogConfig
 
 Starter = Callable[..., AbstractAsyncContextManager[ZmqEngineClient]]
 Runner = Callable[[Awaitable[None]], None]
@@ -171,6 +173,30 @@ def test_control_is_answered_while_busy_and_while_idle(started: Starter, run: Ru
     run(scenario())
 
 
+def test_an_engine_that_is_faster_than_its_readers_starves_nobody(
+    started: Starter, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with started() as client:
+            handled = 0
+            handle = client._handle
+
+            def slow_handle(event: Event) -> None:
+                nonlocal handled
+                handled += 1
+                time.sleep(0.001)
+                handle(event)
+
+            monkeypatch.setattr(client, "_handle", slow_handle)
+            await client.submit(request("endless", count=3000))
+            time.sleep(0.5)  # frames pile up
+            await asyncio.sleep(0.01)
+            assert handled < 1000
+            await client.abort(["endless"])
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("mode", "kind", "says"),
     [
@@ -197,7 +223,7 @@ def test_debug_shows_the_traceback_of_a_known_error_too(
     started: Starter, run: Runner, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario() -> None:
-        async with started("load-error", ready=False, log_level="debug") as client:
+        async with started("load-error", ready=False, log=LogConfig(level="debug")) as client:
             await client.wait_dead()
 
     run(scenario())

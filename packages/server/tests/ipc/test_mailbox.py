@@ -8,25 +8,36 @@ from hypothesis import strategies as st
 
 from sgl_jax.engine.errors import EngineDeadError
 from sgl_jax.engine.messages import Finish, TokenDelta, TokenLogprobs
-from sgl_jax.server.ipc.mailbox import Mailbox, merge
+from sgl_jax.server.ipc.mailbox import Mailbox
+
+
+async def pile_up(deltas: list[TokenDelta]) -> TokenDelta:
+    mailbox = Mailbox()
+    for delta in deltas:
+        mailbox.put(delta)
+    return await mailbox.take()
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=6), st.integers(0, 100))
-def test_merged_deltas_say_the_same_as_one_by_one(steps: list[list[int]], cached: int) -> None:
+def test_what_piled_up_says_the_same_as_one_by_one(steps: list[list[int]], cached: int) -> None:
     deltas = [
         TokenDelta(
             tokens,
             Finish(reason="length") if index == len(steps) - 1 else None,
             0 if index else cached,
             [TokenLogprobs(-float(token)) for token in tokens],
+            0.0 if index else 0.5,
         )
         for index, tokens in enumerate(steps)
     ]
-    merged = merge(deltas)
+    merged = asyncio.run(pile_up(deltas))
     assert merged.token_ids == [token for tokens in steps for token in tokens]
     assert [entry.logprob for entry in merged.logprobs] == [-float(token) for token in merged.token_ids]
     assert merged.finish == Finish(reason="length")
     assert merged.cached_tokens == cached
+    assert merged.queue_seconds == 0.5
+    # A delta belongs to whoever made it: joining leaves it as it was.
+    assert [delta.token_ids for delta in deltas] == steps
 
 
 def test_a_lagging_reader_gets_all_at_once() -> None:
@@ -60,6 +71,18 @@ def test_what_arrived_before_a_failure_is_not_lost() -> None:
         for _ in range(2):
             with pytest.raises(EngineDeadError, match="gone"):
                 await mailbox.take()
+
+    asyncio.run(scenario())
+
+
+def test_logprobs_of_the_prompt_survive_joining() -> None:
+    async def scenario() -> None:
+        mailbox = Mailbox()
+        entries = [TokenLogprobs(-1.0), TokenLogprobs(-2.0)]
+        mailbox.put(TokenDelta([1], prompt_logprobs=entries))
+        mailbox.put(TokenDelta([2]))
+        mailbox.put(TokenDelta([3]))
+        assert await mailbox.take() == TokenDelta([1, 2, 3], prompt_logprobs=entries)
 
     asyncio.run(scenario())
 

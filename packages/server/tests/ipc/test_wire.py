@@ -24,6 +24,7 @@ from sgl_jax.engine.messages import (
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.stats import EngineStats
 from sgl_jax.server.ipc import wire
+from sgl_jax.server.logs import LogConfig
 
 INFO = EngineInfo(
     model_path="/m",
@@ -40,6 +41,7 @@ INFO = EngineInfo(
 COMMANDS: list[wire.Command] = [
     GenerateRequest(request_id="a", prompt_ids=[1, 2]),
     GenerateRequest(request_id="é", prompt_ids=[0], sampling=SamplingParams(seed=-(2**63), stop=("x",), logprobs=3)),
+    GenerateRequest(request_id="b", prompt_ids=[0], sampling=SamplingParams(logit_bias={7: -1.5}, min_new_tokens=2)),
     AbortRequest(request_ids=["a", "b"]),
     Control(control_id="1", verb="stats"),
 ]
@@ -126,7 +128,8 @@ def test_no_module_of_the_server_imports_pickle() -> None:
 
 def test_the_setup_is_one_line() -> None:
     engine = EngineConfig(model_path="/m\nx", mem_fraction_static=0.5)
-    setup = wire.WorkerSetup(engine=engine, folder="/f", commands="ipc://c", events="ipc://e", log_level="debug")
+    log = LogConfig(level="debug", format="json", file="/l")
+    setup = wire.WorkerSetup(engine=engine, folder="/f", commands="ipc://c", events="ipc://e", log=log)
     line = wire.encode_setup(setup)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")

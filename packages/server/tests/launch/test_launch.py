@@ -116,8 +116,24 @@ def test_a_second_signal_ends_it_at_once(serve: Serve) -> None:
     assert "Traceback" not in server.log
 
 
-def test_a_dead_engine_ends_the_server_with_a_reason(serve: Serve) -> None:
+def test_a_dead_engine_is_started_again(serve: Serve) -> None:
     server = serve(*FAKE)
+    url = server.wait_ready()
+    with stream(url, ENDLESS) as lines:
+        os.kill(server.worker_pid, signal.SIGKILL)
+        assert "killed by SIGKILL" in last_event(lines)["error"]["message"]
+    assert httpx.get(f"{url}/readyz").status_code == 503
+    assert httpx.get(f"{url}/health").json()["status"] == "starting"
+    server.wait_for(r"started the engine again(?s:.*)engine: ready")
+    assert httpx.get(f"{url}/readyz").status_code == 200
+    assert httpx.post(f"{url}/generate", json={"text": "a"}).status_code == 200
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log
+
+
+def test_without_restarts_a_dead_engine_ends_the_server_with_a_reason(serve: Serve) -> None:
+    server = serve(*FAKE, "--no-restart")
     with stream(server.wait_ready(), ENDLESS) as lines:
         os.kill(server.worker_pid, signal.SIGKILL)
         assert "killed by SIGKILL" in last_event(lines)["error"]["message"]

@@ -47,3 +47,16 @@ def test_the_tokenizer_may_lie_elsewhere(tiny_model: Path, tmp_path: Path) -> No
     assert load_text_side(LaunchConfig(server=server, engine=engine)).tokenizer.encode("Hello")
     with pytest.raises(ModelLoadError):
         load_text_side(LaunchConfig(server=server, engine=config(tmp_path)))
+
+
+def test_the_template_shows_how_the_model_calls_and_reasons(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    template = "{% if tools %}<tool_call>{% endif %}{# <think> #}"
+    server = ServerConfig(served_model_name="m", chat_template=template)
+    text = load_text_side(LaunchConfig(server=server, engine=config(tiny_model)))
+    assert text.chat_format.names == ("hermes", "qwen3")
+    assert "tool calls: hermes; reasoning: qwen3" in caplog.messages
+    server = ServerConfig(served_model_name="m", tool_call_parser="mistral", reasoning_parser="none")
+    text = load_text_side(LaunchConfig(server=server, engine=config(tiny_model)))
+    assert text.chat_format.names == ("mistral", "none")
+    assert any("does not mention tools" in message for message in caplog.messages)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
+from sgl_jax.server.access import AccessMiddleware
+from sgl_jax.server.auth import AuthMiddleware, Keys
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.disconnect import ClientGoneError, on_client_gone
 from sgl_jax.server.errors import install_error_handlers
 from sgl_jax.server.health import Health, health_router
+from sgl_jax.server.metrics.route import metrics_router
 from sgl_jax.server.native.admin import Flushed, admin_router
 from sgl_jax.server.native.generate import generate_router
+from sgl_jax.server.native.parsing import (
+    FunctionCallBody,
+    ParsedFunctionCalls,
+    ReasoningBody,
+    SeparatedReasoning,
+    parsing_router,
+)
 from sgl_jax.server.native.schema import AbortBody, Aborted, NativeAnswer, NativeRequest
 from sgl_jax.server.openai.chat import chat_router
 from sgl_jax.server.openai.completions import completions_router
@@ -18,7 +30,7 @@ from sgl_jax.server.openai.schema.chat import ChatChunk, ChatCompletion, ChatReq
 from sgl_jax.server.openai.schema.completions import Completion, CompletionRequest
 from sgl_jax.server.openai.schema.models import ModelCard, ModelList
 from sgl_jax.server.openapi import install_openapi
-from sgl_jax.server.request_id import RequestIdMiddleware
+from sgl_jax.server.request_id import HEADER, RequestIdMiddleware
 from sgl_jax.server.server_info import VERSION, ModelInfo, ServerInfo, VersionInfo, info_router
 from sgl_jax.server.tokenization import (
     DetokenizeAnswer,
@@ -33,6 +45,7 @@ ROUTERS = (
     completions_router,
     models_router,
     generate_router,
+    parsing_router,
     admin_router,
     tokenization_router,
     health_router,
@@ -50,6 +63,10 @@ STRUCTS = (
     NativeAnswer,
     AbortBody,
     Aborted,
+    FunctionCallBody,
+    ParsedFunctionCalls,
+    ReasoningBody,
+    SeparatedReasoning,
     Flushed,
     TokenizeRequest,
     TokenizeAnswer,
@@ -62,7 +79,26 @@ STRUCTS = (
 )
 
 
-def create_app(context: ServerContext) -> FastAPI:
+class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What surrounds the routes.
+
+    Attributes:
+        keys: who may come in.
+        cors_allow_origins: origins whose pages may call the server from a browser; `*` is all of them.
+        access_log: whether every answer is logged.
+        metrics: whether `/metrics` is answered.
+    """
+
+    keys: Keys = Keys()
+    cors_allow_origins: tuple[str, ...] = ()
+    access_log: bool = True
+    metrics: bool = True
+
+
+_DEFAULTS = AppOptions()
+
+
+def create_app(context: ServerContext, options: AppOptions = _DEFAULTS) -> FastAPI:
     """The ASGI application. It answers at once; generating routes say 503 until the engine is ready.
 
     It neither starts nor ends the engine: whoever made the context does.
@@ -73,10 +109,23 @@ def create_app(context: ServerContext) -> FastAPI:
         description="OpenAI-compatible and SGLang-native inference on JAX.",
         redirect_slashes=False,
     )
+    # From the inside out. A browser's question whether it may ask bears no key, so that CORS comes before the keys.
+    app.add_middleware(AuthMiddleware, keys=options.keys)
+    if options.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.cors_allow_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=[HEADER],
+        )
+    app.add_middleware(AccessMiddleware, counters=context.counters, log=options.access_log)
     app.add_middleware(RequestIdMiddleware)
     install_error_handlers(app)
     app.add_exception_handler(ClientGoneError, on_client_gone)
     for router in ROUTERS:
         app.include_router(router(context))
+    if options.metrics:
+        app.include_router(metrics_router(context))
     install_openapi(app, STRUCTS)
     return app

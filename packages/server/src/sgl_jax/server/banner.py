@@ -13,10 +13,10 @@ from rich.text import Text
 _ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
-def base_url(host: str, port: int) -> str:
+def base_url(host: str, port: int, *, secure: bool = False) -> str:
     """URL under which this machine reaches a server that listens on `host`."""
     shown = _ANY_ADDRESS.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    return f"http{'s' if secure else ''}://{shown}:{port}"
 
 
 def curl_line(url: str, model: str) -> str:

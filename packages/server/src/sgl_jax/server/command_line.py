@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any, NoReturn
 
 from sgl_jax.engine.config.default_model import find_default_model
 from sgl_jax.engine.config.engine_config import EngineConfig
+from sgl_jax.engine.config.hub_id import parse_hub_id
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.server.config import LaunchConfig, ServerConfig
 from sgl_jax.server.config_file import read_config_file
-from sgl_jax.server.flags import FLAGS, Flag, Kind, Value
+from sgl_jax.server.flag import Flag, Kind, Value
+from sgl_jax.server.flags import FLAGS
 from sgl_jax.server.foreign_flags import NEUTRAL, REFUSED, Neutral
 
 DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct"
@@ -37,7 +40,12 @@ def parse_launch(arguments: Sequence[str], prog: str = "sgl-jax serve") -> Launc
     given = _read_flags(arguments, prog)
     config_path = given.pop("config", None)
     from_file = read_config_file(Path(str(config_path)), _BY_NAME, _KINDS) if config_path is not None else {}
-    return resolve({**from_file, **given})
+    return resolve({**_from_environment(), **from_file, **given})
+
+
+def _from_environment() -> dict[str, Value]:
+    """What is not to be seen in a list of processes. An empty variable counts as not set."""
+    return {flag.name: value for flag in FLAGS if flag.env is not None and (value := os.environ.get(flag.env))}
 
 
 def resolve(values: Mapping[str, Value]) -> LaunchConfig:
@@ -53,14 +61,14 @@ def resolve(values: Mapping[str, Value]) -> LaunchConfig:
     fields: dict[str, dict[str, Any]] = {"server": {}, "engine": {}}
     for flag in FLAGS:
         if flag.name in values:
-            fields[flag.target][flag.field] = values[flag.name]
+            value = values[flag.name]
+            fields[flag.target][flag.field] = tuple(value) if isinstance(value, list) else value
     if "device" in values:
         _check_device(str(values["device"]))
     if "model-path" in values:
         path = Path(str(values["model-path"])).expanduser()
         fields["engine"]["model_path"] = str(path)
-        # Absolute, so that "." has a name; not resolved, because a link's own name is the chosen one.
-        name = path.absolute().name.removesuffix(".gguf")
+        name = _model_name(path)
     else:
         fields["engine"]["model_path"] = _default_model_path()
         name = DEFAULT_MODEL_NAME
@@ -68,6 +76,16 @@ def resolve(values: Mapping[str, Value]) -> LaunchConfig:
     return LaunchConfig(
         server=ServerConfig(**fields["server"]), engine=EngineConfig(**fields["engine"]), notices=notices
     )
+
+
+def _model_name(path: Path) -> str:
+    """The name under which a model is served by default."""
+    model = parse_hub_id(str(path))
+    if model is not None and model.file is None:
+        return model.repo
+    # Absolute, so that "." has a name; not resolved, because a link's own name is the chosen one.
+    name = path.absolute().name if model is None else Path(model.file or "").name
+    return name.removesuffix(".gguf")
 
 
 def _default_model_path() -> str:
@@ -109,7 +127,9 @@ class _Help(argparse.HelpFormatter):
     """argparse's layout, with a flag's spellings on one line: no metavar after each, no `--no-…`."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        names = ", ".join(name for name in action.option_strings if not name.startswith("--no-"))
+        # The first is the flag itself, whatever its name.
+        first, *others = action.option_strings
+        names = ", ".join([first, *(name for name in others if not name.startswith("--no-"))])
         return f"{names} {action.metavar}" if action.metavar else names
 
 
@@ -132,7 +152,8 @@ def _read_flags(arguments: Sequence[str], prog: str) -> dict[str, Value]:
 
 
 def _unknown_flag(option: str) -> ConfigError:
-    known = [f"--{name}" for name in (*_BY_NAME, "config")]
+    shorthands = (name for flag in FLAGS for name, _ in flag.shorthands)
+    known = [f"--{name}" for name in (*_BY_NAME, *shorthands, "config")]
     near = difflib.get_close_matches(option.replace("_", "-").lower(), known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}?" if near else "See --help for the list."
     return ConfigError(f"Unknown flag {option}. {hint}")
@@ -159,6 +180,9 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
         group = groups.setdefault(flag.group, None) or parser.add_argument_group(flag.group)
         groups[flag.group] = group
         _add(group, (flag.name, *flag.aliases), flag.kind, help_text=_help(flag), metavar=flag.metavar)
+        for name, value in flag.shorthands:
+            shown = f"the same as --{flag.name}={value}"
+            group.add_argument(f"--{name}", dest=flag.field, action="store_const", const=value, help=shown)
     for entry in NEUTRAL:
         _add(parser, (entry.name, *entry.aliases), entry.kind, help_text=argparse.SUPPRESS, metavar=None)
     for name in REFUSED:
@@ -170,13 +194,17 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
 def _add(target: Any, names: Sequence[str], kind: Kind, help_text: str, metavar: str | None) -> None:
     options = [f"--{name}" for name in names]
     dest = names[0].replace("-", "_")
-    if kind is bool:
+    if kind is list:
+        target.add_argument(*options, dest=dest, type=int, nargs="+", metavar=metavar, help=help_text)
+    elif kind is bool:
         target.add_argument(*options, dest=dest, action=argparse.BooleanOptionalAction, help=help_text)
     else:
         target.add_argument(*options, dest=dest, type=kind, metavar=metavar, help=help_text)
 
 
 def _help(flag: Flag) -> str:
+    if flag.env is not None:
+        return f"{flag.help} (default: ${flag.env})"
     if flag.default is None or flag.kind is bool:
         return flag.help
     shown = f"{flag.default:g}" if isinstance(flag.default, float) else flag.default

@@ -9,9 +9,15 @@ from pathlib import Path
 import yaml
 
 from sgl_jax.engine.errors import ConfigError
-from sgl_jax.server.flags import Kind, Value
+from sgl_jax.server.flag import Kind, Value
 
-_EXPECTED: dict[Kind, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_EXPECTED: dict[Kind, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list of whole numbers",
+}
 
 
 def read_config_file(path: Path, names: Mapping[str, str], kinds: Mapping[str, Kind]) -> dict[str, Value]:
@@ -55,6 +61,8 @@ def _typed(path: Path, key: str, value: object, kind: Kind | None) -> Value:
     if kind is float and type(value) is int:
         return float(value)
     # `type() is`, not isinstance: YAML's true is no number.
+    if kind is list and isinstance(value, list) and not all(type(entry) is int for entry in value):
+        raise ConfigError(f"{path}: '{key}' must be {_EXPECTED[kind]}, got {value!r}.")
     if kind is None or type(value) is kind:
         return value  # type: ignore[return-value]
     hint = f" Put it in quotes: {key}: '{value}'." if kind is str and not isinstance(value, dict | list) else ""

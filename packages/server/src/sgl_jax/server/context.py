@@ -13,6 +13,8 @@ from sgl_jax.server.body import UnknownFields
 from sgl_jax.server.errors import ApiError, unavailable
 from sgl_jax.server.limits import Limits
 from sgl_jax.server.live import LiveRequests
+from sgl_jax.server.metrics.counters import Counters
+from sgl_jax.server.parsing.chat_format import ChatFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +26,14 @@ class ServerContext:
         tokenizer: text <-> ids.
         chat_template: messages -> text; None when the model has none.
         served_model_name: the model's name in the API.
+        chat_format: how its answers say more than text, and its template hears of it.
         phase: how far the engine has come; asked on every request, so it must be cheap.
+        restarts: how many engines have replaced a dead one.
         limits: what one client may cost.
         created: Unix time of start-up, the model's `created` in `/v1/models`.
         live: requests in flight by public id.
         unknown_fields: request fields that were already warned about.
+        counters: what the web process counts, for `/metrics`.
     """
 
     engine: EngineClient
@@ -36,10 +41,13 @@ class ServerContext:
     served_model_name: str
     phase: Callable[[], Phase]
     chat_template: ChatTemplate | None = None
+    chat_format: ChatFormat = field(default_factory=ChatFormat)
+    restarts: Callable[[], int] = lambda: 0
     limits: Limits = field(default_factory=Limits)
     created: int = field(default_factory=lambda: int(time.time()))
     live: LiveRequests = field(default_factory=LiveRequests)
     unknown_fields: UnknownFields = field(default_factory=UnknownFields)
+    counters: Counters = field(default_factory=Counters)
 
     def ready_info(self) -> EngineInfo:
         """Facts of the ready engine.

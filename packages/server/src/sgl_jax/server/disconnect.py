@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -11,8 +10,6 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
 
@@ -48,12 +45,17 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-def log_client_gone(scope: Scope) -> None:
-    """Logs the 499 that nobody receives."""
-    logger.info("%s %s: %d, the client left", scope["method"], scope["path"], CLIENT_CLOSED_REQUEST)
+def mark_client_gone(scope: Scope) -> None:
+    """Notes that nobody receives the answer; the access log says 499."""
+    scope.setdefault("state", {})["client_gone"] = True
+
+
+def is_client_gone(scope: Scope) -> bool:
+    """Whether `mark_client_gone` was called."""
+    return bool(scope.get("state", {}).get("client_gone"))
 
 
 async def on_client_gone(request: Request, _error: Exception) -> Response:
     """Exception handler for a client that left before its answer began. The response goes nowhere."""
-    log_client_gone(request.scope)
+    mark_client_gone(request.scope)
     return Response(status_code=CLIENT_CLOSED_REQUEST)

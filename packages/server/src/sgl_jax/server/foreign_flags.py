@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from sgl_jax.server.flags import Kind, Value
+from sgl_jax.server.flag import Kind, Value
 
 
 class Neutral(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +30,6 @@ NEUTRAL: tuple[Neutral, ...] = (
         name="trust-remote-code",
         kind=bool,
         reason="--trust-remote-code has no effect: SGL-JAX never runs code from a model folder",
-    ),
-    Neutral(
-        name="download-dir",
-        kind=str,
-        reason="--download-dir has no effect yet: models are read from local paths only",
     ),
     Neutral(
         name="dist-init-addr",
@@ -65,36 +60,27 @@ NEUTRAL: tuple[Neutral, ...] = (
         aliases=("expert-parallel-size", "ep"),
         reason="expert parallelism is not there yet",
     ),
-    Neutral(name="kv-cache-dtype", kind=str, accepts="auto", reason="the KV cache has the type of --dtype only"),
     Neutral(name="tokenizer-mode", kind=str, accepts="auto", reason="there is one tokenizer implementation"),
 )
 
 _SPECULATIVE = "speculative decoding is not there yet"
 _LORA = "LoRA adapters are not there yet"
-_METRICS = "/metrics is not there yet"
 _GRAMMAR = "structured output is not there yet"
 _TORCH = "it tunes PyTorch and CUDA graphs; XLA compiles every step here"
 
 REFUSED: dict[str, str] = {
-    "admin-api-key": "key checks are not there yet; put a proxy in front or listen on 127.0.0.1",
-    "api-key": "key checks are not there yet; put a proxy in front or listen on 127.0.0.1",
     "base-gpu-id": "choose the GPU with --device=cuda:N",
     "cuda-graph-max-bs": _TORCH,
     "decode-log-interval": "the log has no periodic decode line yet",
     "disable-cuda-graph": _TORCH,
     "enable-lora": _LORA,
-    "enable-metrics": _METRICS,
     "enable-mixed-chunk": "prefill chunks and decoding always share steps",
     "enable-torch-compile": _TORCH,
     "grammar-backend": _GRAMMAR,
     "is-embedding": "embedding models are not there yet",
     "json-model-override-args": "edit the model's config.json instead",
-    "log-file": "send the log to a file with '2>server.log'",
     "lora-paths": _LORA,
     "pp-size": "pipeline parallelism is not planned",
-    "quantization": "quantizing at load time is not there yet; a quantized .gguf file works",
-    "reasoning-parser": "splitting reasoning from the answer is not there yet",
-    "revision": "models are read from local paths only yet",
     "sampling-backend": "there is one sampler",
     "schedule-conservativeness": "admission follows the free pages, there is nothing to tune",
     "skip-tokenizer-init": "the server always needs the tokenizer",
@@ -102,10 +88,7 @@ REFUSED: dict[str, str] = {
     "speculative-draft-model-path": _SPECULATIVE,
     "speculative-num-draft-tokens": _SPECULATIVE,
     "speculative-num-steps": _SPECULATIVE,
-    "ssl-certfile": "TLS is not there yet; put a proxy in front",
-    "ssl-keyfile": "TLS is not there yet; put a proxy in front",
     "stream-interval": "every token is streamed as it comes",
-    "tool-call-parser": "tool calls are not there yet",
     "watchdog-timeout": "the engine has no watchdog yet",
 }
 """SGLang's flags that cannot be honoured, with the reason that the user is told."""

@@ -17,7 +17,10 @@ from sgl_jax.engine.errors import EngineDeadError, SglJaxError
 from sgl_jax.engine.messages import Finish, GenerateRequest, TokenDelta, TokenLogprobs
 from sgl_jax.engine.text.stream import TextStream
 from sgl_jax.server.context import ServerContext
+from sgl_jax.server.deadline import Deadline, took_too_long
 from sgl_jax.server.errors import from_finish
+from sgl_jax.server.metrics.counters import Counters, Outcome, SequenceClock
+from sgl_jax.server.parsing.chat_format import PLAIN, AnswerFormat
 
 _NO_FINISH = "The engine ended a sequence without saying why; send the request again."
 
@@ -41,6 +44,8 @@ class Job:
         n: sequences a prompt.
         aliases: further public ids by which sequences may be aborted -> their engine ids.
         renames: the engine's field names -> the caller's, for errors.
+        answer: how to read the texts; what it looks for is left in them.
+        is_probe: whether it is the server's own, and does not count in its metrics.
     """
 
     id: str
@@ -49,6 +54,8 @@ class Job:
     n: int = 1
     aliases: Mapping[str, list[str]] = field(default_factory=dict)
     renames: Mapping[str, str] = field(default_factory=dict)
+    answer: AnswerFormat = PLAIN
+    is_probe: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -66,6 +73,7 @@ class Piece:
     logprobs: list[TokenLogprobs]
     cached_tokens: int
     finish: Finish | None
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -77,6 +85,7 @@ class Sequence:
     logprobs: list[TokenLogprobs]
     cached_tokens: int
     finish: Finish
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
 
 class Generation:
@@ -86,7 +95,7 @@ class Generation:
     handler never leaves a slot occupied.
 
     Raises (from iteration):
-        ApiError: the engine refused or failed a sequence.
+        ApiError: the engine refused or failed a sequence, or it took longer than the server allows.
         EngineDeadError: the engine is gone.
     """
 
@@ -96,14 +105,20 @@ class Generation:
         self._job = job
         self._names = {**job.aliases, job.id: [request.request_id for request in job.requests]}
         self._open: dict[int, str] = {}  # index -> engine id of the sequences that go on
-        self._texts = [TextStream(context.tokenizer, request.sampling) for request in job.requests]
+        tokenizer = context.tokenizer.showing(job.answer.markers)
+        self._texts = [TextStream(tokenizer, request.sampling) for request in job.requests]
+        counters = Counters() if job.is_probe else context.counters
+        self._clocks = {index: SequenceClock(counters) for index in range(len(job.requests))}
         self._outputs: AsyncIterator[TokenDelta] | None = None  # of the only sequence
-        self._queue: asyncio.Queue[tuple[int, TokenDelta | Exception]] = asyncio.Queue()  # of several
+        # Of several. Bounded: while its reader lags, what comes is joined where it comes in.
+        self._queue: asyncio.Queue[tuple[int, TokenDelta | Exception]] = asyncio.Queue(len(job.requests))
         self._pumps: dict[int, asyncio.Task[None]] = {}
+        self._deadline = Deadline(context.limits.request_seconds, self._abort_open)
 
     async def __aenter__(self) -> Self:
         requests = self._job.requests
         self._live.add(self._names)
+        self._deadline.start()
         try:
             for index, request in enumerate(requests):
                 await self._engine.submit(request)
@@ -115,14 +130,14 @@ class Generation:
                 else:
                     self._pumps[index] = asyncio.create_task(self._pump(index, outputs))
         except BaseException:
-            await self._release()
+            await self._release("error")
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._release()
+        await self._release("error" if kind is not None and issubclass(kind, Exception) else "disconnect")
 
     def __aiter__(self) -> Self:
         return self
@@ -132,13 +147,20 @@ class Generation:
             raise StopAsyncIteration
         index, delta = await self._next_delta()
         step = self._texts[index].push(delta)
+        self._clocks[index].tick(delta)
         if step.finish is not None:
             request_id = self._open.pop(index)
+            self._clocks.pop(index).end(step.finish.reason)
             if step.finish.reason == "error":
                 raise from_finish(step.finish, self._job.renames)
+            if step.finish.reason == "abort" and self._deadline.passed:
+                raise took_too_long(self._deadline)
             if delta.finish is None:  # a stop string: the engine does not know yet
                 await self._stop(index, request_id)
-        return Piece(index, step.text, delta.token_ids, delta.logprobs, delta.cached_tokens, step.finish)
+        token_ids, logprobs = delta.token_ids, delta.logprobs
+        if step.num_unused:  # several came at once, some of them behind a stop string
+            token_ids, logprobs = token_ids[: -step.num_unused], logprobs[: -step.num_unused]
+        return Piece(index, step.text, token_ids, logprobs, delta.cached_tokens, step.finish, delta.prompt_logprobs)
 
     async def _next_delta(self) -> tuple[int, TokenDelta]:
         if self._outputs is not None:
@@ -158,11 +180,15 @@ class Generation:
             finished = False
             async for delta in outputs:
                 finished = delta.finish is not None
-                self._queue.put_nowait((index, delta))
+                await self._queue.put((index, delta))
             if not finished:
                 raise EngineDeadError(_NO_FINISH)
         except Exception as error:  # noqa: BLE001  (the consumer raises it)
-            self._queue.put_nowait((index, error))
+            await self._queue.put((index, error))
+
+    async def _abort_open(self) -> None:
+        with contextlib.suppress(SglJaxError):
+            await self._engine.abort(list(self._open.values()))
 
     async def _stop(self, index: int, request_id: str) -> None:
         if pump := self._pumps.get(index):
@@ -170,8 +196,12 @@ class Generation:
         with contextlib.suppress(SglJaxError):
             await self._engine.abort([request_id])
 
-    async def _release(self) -> None:
+    async def _release(self, outcome: Outcome) -> None:
         self._live.remove(self._names)
+        self._deadline.stop()
+        for clock in self._clocks.values():
+            clock.end(outcome)
+        self._clocks.clear()
         unfinished = list(self._open.values())
         self._open.clear()
         for pump in self._pumps.values():
@@ -197,6 +227,7 @@ async def collect(context: ServerContext, job: Job) -> list[Sequence]:
             texts[piece.index].append(piece.text)
             sequence.token_ids += piece.token_ids
             sequence.logprobs += piece.logprobs
+            sequence.prompt_logprobs += piece.prompt_logprobs
             sequence.cached_tokens += piece.cached_tokens
             if piece.finish is not None:
                 sequence.finish = piece.finish

@@ -83,6 +83,7 @@ async def _generate_one(context: ServerContext, info: EngineInfo) -> None:
         id=job_id,
         requests=[GenerateRequest(request_id=job_id, prompt_ids=prompt.ids, sampling=sampling)],
         prompts=[prompt],
+        is_probe=True,
     )
     before = await _tokens_so_far(context)
     try:

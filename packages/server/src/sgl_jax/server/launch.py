@@ -1,7 +1,7 @@
 """The server's life: bind, start the engine process, serve while it loads, stop in order.
 
-Two processes. This one binds the port first and answers /health with the phase from then on. It
-ends when it is told to (exit code 0), or when the engine dies (exit code 1, unless it shall stay).
+Two processes. This one binds the port first and answers /health with the phase from then on. It ends
+when it is told to (exit code 0), or when the engine is dead for good (exit code 1, unless it shall stay).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ from sgl_jax.server import logs
 from sgl_jax.server.banner import base_url, show_banner
 from sgl_jax.server.config import LaunchConfig
 from sgl_jax.server.ipc.client import ZmqEngineClient
+from sgl_jax.server.ipc.supervisor import EngineSupervisor
 from sgl_jax.server.listener import bind
+from sgl_jax.server.tls import tls_context
 
 if TYPE_CHECKING:
     from sgl_jax.server.web import WebServer
@@ -43,25 +46,28 @@ def launch(config: LaunchConfig) -> int:
         0 after an ordered stop; 1 when the engine failed, or a second signal forced the end.
 
     Raises:
-        ConfigError: the port cannot be bound, or the flags do not fit the model or the device.
+        ConfigError: the port cannot be bound, the log or the certificate cannot be opened, or the flags do not fit
+            the model or the device.
     """
-    logs.configure(config.server.log_level)
+    logs.configure(config.server.log)
     for notice in config.notices:
         logger.info("%s", notice)
+    tls = tls_context(config.server)
     with (
         bind(config.server.host, config.server.port) as listener,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
-        return runner.run(_Life(config, listener).run())
+        return runner.run(_Life(config, listener, tls).run())
 
 
 class _Life:
     """One run of the server, from the bound port to the exit code."""
 
-    def __init__(self, config: LaunchConfig, listener: socket.socket) -> None:
+    def __init__(self, config: LaunchConfig, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._config = config
         self._listener = listener
-        self._url = base_url(config.server.host, listener.getsockname()[1])
+        self._tls = tls
+        self._url = base_url(config.server.host, listener.getsockname()[1], secure=tls is not None)
         self._stop = asyncio.Event()
         self._stop_at = 0.0
         self._force = asyncio.Event()
@@ -70,12 +76,12 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
         logger.info("listening on %s", self._url)
-        engine = await ZmqEngineClient.start(
-            self._config.engine, log_level=self._config.server.log_level, on_phase=_PhaseLog()
+        engine = await EngineSupervisor.start(
+            self._start_worker, max_restarts=self._config.server.restarts, on_phase=_PhaseLog()
         )
         logger.info("starting the engine, process %s", engine.worker_pid)
         try:
-            web = await asyncio.to_thread(_make_web, self._config, engine)
+            web = await asyncio.to_thread(_make_web, self._config, engine, self._tls)
             return await self._serve(engine, web)
         except ConfigError:
             raise
@@ -85,7 +91,10 @@ class _Life:
         finally:
             await engine.close()
 
-    async def _serve(self, engine: ZmqEngineClient, web: WebServer) -> int:
+    async def _start_worker(self, on_phase: Callable[[Phase], None]) -> ZmqEngineClient:
+        return await ZmqEngineClient.start(self._config.engine, log=self._config.server.log, on_phase=on_phase)
+
+    async def _serve(self, engine: EngineSupervisor, web: WebServer) -> int:
         serving = asyncio.create_task(web.run_on(self._listener), name="web")
         announcing = asyncio.create_task(self._announce(engine, web), name="announce")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -108,12 +117,12 @@ class _Life:
                 task.cancel()
             await asyncio.gather(serving, announcing, stopping, dying, return_exceptions=True)
 
-    def _shall_stay(self, engine: ZmqEngineClient) -> bool:
+    def _shall_stay(self, engine: EngineSupervisor) -> bool:
         # Only an engine that worked once: flags or a model that cannot work are told at once.
         wanted = self._config.server.on_engine_death == "stay" and not self._stop.is_set()
         return wanted and engine.failure is not None and engine.was_ready
 
-    async def _drain(self, engine: ZmqEngineClient, web: WebServer, serving: asyncio.Task[None]) -> None:
+    async def _drain(self, engine: EngineSupervisor, web: WebServer, serving: asyncio.Task[None]) -> None:
         """Lets running requests end, for a while; then fails the rest and ends the engine."""
         web.stop()
         forcing = asyncio.create_task(self._force.wait())
@@ -124,11 +133,11 @@ class _Life:
             engine.kill()
         closing = asyncio.create_task(engine.close())
         await asyncio.wait(ends, timeout=LAST_ANSWERS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        web.give_up()
+        await web.give_up(LAST_ANSWERS_SECONDS)
         forcing.cancel()
         await closing
 
-    async def _announce(self, engine: ZmqEngineClient, web: WebServer) -> None:
+    async def _announce(self, engine: EngineSupervisor, web: WebServer) -> None:
         info = await engine.wait_ready()
         await web.wait_started()
         show_banner(self._url, self._config.server.served_model_name, info.summary)
@@ -160,11 +169,11 @@ class _PhaseLog:
             self._name, self._logged_at = phase.name, now
 
 
-def _make_web(config: LaunchConfig, engine: ZmqEngineClient) -> WebServer:
+def _make_web(config: LaunchConfig, engine: EngineSupervisor, tls: ssl.SSLContext | None) -> WebServer:
     # Not imported above: it takes a second, in which the engine process does its own imports.
     from sgl_jax.server.web import WebServer
 
-    return WebServer.of(config, engine)
+    return WebServer.of(config, engine, tls)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

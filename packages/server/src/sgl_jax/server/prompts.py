@@ -63,7 +63,7 @@ def room_after(prompts: Sequence[Prompt], info: EngineInfo, param: str) -> int:
         ApiError: 400 (`context_length_exceeded`) when a prompt leaves no room.
     """
     longest = max(len(prompt.ids) for prompt in prompts)
-    window = min(info.max_model_len, info.max_total_tokens)
+    window = info.max_model_len
     if longest >= window:
         raise bad_request(
             f"The prompt has {longest} tokens; this server takes at most {window} for prompt and answer together. "
@@ -72,6 +72,18 @@ def room_after(prompts: Sequence[Prompt], info: EngineInfo, param: str) -> int:
             "context_length_exceeded",
         )
     return window - longest
+
+
+def token_bias(given: Mapping[str, float] | None, param: str) -> dict[int, float]:
+    """`logit_bias` as the engine wants it, token ids as numbers.
+
+    Raises:
+        ApiError: 400 for a key that is no token id.
+    """
+    for key in given or ():
+        if not (key.isascii() and key.isdigit() and len(key) < 10):
+            raise bad_request(f"{param} must have token ids as keys, got {key!r}.", param)
+    return {int(key): bias for key, bias in (given or {}).items()}
 
 
 def check_sampling(
@@ -93,15 +105,18 @@ def check_sampling(
         raise from_exception(error, renames) from None
     for stop in sampling.stop:
         check_text(stop, renames.get("stop", "stop"))
-    wanted = sampling.max_new_tokens
-    if wanted is not None and wanted > room:
-        name = renames.get("max_new_tokens", "max_new_tokens")
-        raise bad_request(
-            f"{prompt_tokens} prompt tokens and {name}={wanted} exceed the limit of {prompt_tokens + room} tokens; "
-            f"ask for at most {room}.",
-            name,
-            "context_length_exceeded",
-        )
+    for field, tokens in (
+        ("max_new_tokens", sampling.max_new_tokens or 0),
+        ("min_new_tokens", sampling.min_new_tokens),
+    ):
+        if tokens > room:
+            name = renames.get(field, field)
+            raise bad_request(
+                f"{prompt_tokens} prompt tokens and {name}={tokens} exceed the limit of {prompt_tokens + room} tokens; "
+                f"ask for at most {room}.",
+                name,
+                "context_length_exceeded",
+            )
 
 
 def siblings(

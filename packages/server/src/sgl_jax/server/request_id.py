@@ -32,6 +32,7 @@ class RequestIdMiddleware:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -48,6 +49,12 @@ class RequestIdMiddleware:
             if started:  # too late for a status: let the HTTP server cut the connection
                 raise
             await error_response(internal_error())(scope, receive, send_with_id)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The request's id, for whoever is further in."""
+    request_id: str = scope.get("state", {}).get("request_id", "")
+    return request_id
 
 
 def _request_id(scope: Scope) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from sgl_jax.server.disconnect import ClientGoneError, log_client_gone, unless_disconnected
+from sgl_jax.server.disconnect import ClientGoneError, mark_client_gone, unless_disconnected
 from sgl_jax.server.errors import encode_error, from_exception
 
 DONE = b"data: [DONE]\n\n"
@@ -53,7 +53,7 @@ class EventStream(Response):
         try:
             await unless_disconnected(receive, self._send_all(send))
         except ClientGoneError:
-            log_client_gone(scope)
+            mark_client_gone(scope)
 
     async def _send_all(self, send: Send) -> None:
         first = asyncio.ensure_future(anext(self._events, b""))

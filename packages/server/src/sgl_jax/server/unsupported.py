@@ -13,23 +13,9 @@ import msgspec
 from sgl_jax.server.errors import bad_request
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "repetition_penalty": (1,),
-    "logit_bias": ({},),
-    "min_tokens": (0,),
-    "min_new_tokens": (0,),
-    "response_format": (),
-    "json_schema": (),
-    "regex": (),
-    "ebnf": (),
-    "structural_tag": (),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "lora_path": (),
     "suffix": ("",),
     "custom_params": ({},),
-    "logprob_start_len": (-1,),
     "token_ids_logprob": ([],),
 }
 """Field -> values that are the same as not sending it (null always is)."""
@@ -44,7 +30,7 @@ def refuse_unsupported(body: msgspec.Struct, prefix: str = "") -> None:
     """
     for name, neutral in NEUTRAL.items():
         value = getattr(body, name, None)
-        if value is None or value in neutral or getattr(value, "type", None) == "text":
+        if value is None or value in neutral:
             continue
         allowed = f" (only {', '.join(map(repr, neutral))})" if neutral else "; leave it out"
         raise bad_request(f"{prefix}{name} is not supported yet{allowed}.", prefix + name, "not_supported")

@@ -43,11 +43,15 @@ from sgl_jax.server.ipc.wire import (
     decode_event,
     encode,
 )
+from sgl_jax.server.logs import DEFAULT_LOG, LogConfig
 
 logger = logging.getLogger("sgl_jax.server.ipc")
 
 LAST_WORDS_SECONDS = 2.0
 """How long the reason of a worker that ended may take to arrive."""
+
+FRAMES_AT_ONCE = 32
+"""Steps taken in before others may run; readers get what came in between as one delta."""
 
 
 class ZmqEngineClient:
@@ -75,6 +79,7 @@ class ZmqEngineClient:
         self._phase = Phase("starting")
         self._info: EngineInfo | None = None
         self._failure: SglJaxError | None = None
+        self._has_answered = False
         self._settled = asyncio.Event()
         self._dead = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -84,7 +89,7 @@ class ZmqEngineClient:
         cls,
         engine: EngineConfig,
         *,
-        log_level: str = "info",
+        log: LogConfig = DEFAULT_LOG,
         on_phase: Callable[[Phase], None] = lambda phase: None,
         command: Sequence[str] = WORKER_COMMAND,
     ) -> ZmqEngineClient:
@@ -102,7 +107,7 @@ class ZmqEngineClient:
             folder=str(client.folder),
             commands=f"ipc://{client.folder}/commands",
             events=f"ipc://{client.folder}/events",
-            log_level=log_level,
+            log=log,
         )
         try:
             client._worker = await WorkerProcess.start(setup, command)
@@ -134,6 +139,11 @@ class ZmqEngineClient:
     def was_ready(self) -> bool:
         """Whether the engine could be used at some time, even if it is dead now."""
         return self._info is not None
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether it has delivered anything for a request."""
+        return self._has_answered
 
     def phase(self) -> Phase:
         """Where the engine is now; `ready` only when requests can be submitted."""
@@ -259,7 +269,11 @@ class ZmqEngineClient:
             self._commands.send(encode(command), zmq.NOBLOCK)
 
     async def _receive(self) -> None:
-        while True:
+        for received in itertools.count(1):
+            # Receiving does not suspend while frames are waiting: without a pause, an engine that is faster than
+            # its readers would keep everybody else, signals included, from ever running.
+            if received % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             frame = await self._events.recv()
             try:
                 event = decode_event(frame)
@@ -273,6 +287,7 @@ class ZmqEngineClient:
     def _handle(self, event: Event) -> None:
         match event:
             case StepOutputs():
+                self._has_answered = True
                 mailboxes = self._mailboxes
                 for request_id, delta in zip(event.request_ids, event.deltas, strict=True):
                     # No mailbox: the reader left, its abort is on the way.

@@ -11,20 +11,26 @@ from sgl_jax.engine.messages import TokenDelta
 class Mailbox:
     """Holds what has arrived and wakes its one reader at most once a step.
 
-    A reader that lags gets everything that piled up as one delta, so it catches up at once. What can
-    pile up is bounded by the request's own `max_new_tokens`.
+    A reader that lags gets everything that piled up as one delta, so it catches up at once. What can pile up is one
+    delta with at most the request's own `max_new_tokens`.
     """
 
-    __slots__ = ("_deltas", "_failure", "_waiter")
+    __slots__ = ("_delta", "_failure", "_is_joined", "_waiter")
 
     def __init__(self) -> None:
-        self._deltas: list[TokenDelta] = []
+        self._delta: TokenDelta | None = None
+        self._is_joined = False  # whether its lists are ours to extend
         self._waiter: asyncio.Future[None] | None = None
         self._failure: str | None = None
 
     def put(self, delta: TokenDelta) -> None:
         """Adds a delta."""
-        self._deltas.append(delta)
+        held = self._delta
+        if held is None:
+            self._delta = delta
+        else:
+            self._delta = _joined(held, delta, in_place=self._is_joined)
+            self._is_joined = True
         self._wake()
 
     def fail(self, message: str) -> None:
@@ -34,7 +40,7 @@ class Mailbox:
 
     async def take(self) -> TokenDelta:
         """Waits for the next delta. Raises `EngineDeadError` after `fail`."""
-        while not self._deltas:
+        while self._delta is None:
             if self._failure is not None:
                 raise EngineDeadError(self._failure)
             self._waiter = asyncio.get_running_loop().create_future()
@@ -42,19 +48,26 @@ class Mailbox:
                 await self._waiter
             finally:
                 self._waiter = None
-        deltas, self._deltas = self._deltas, []
-        return deltas[0] if len(deltas) == 1 else merge(deltas)
+        delta, self._delta, self._is_joined = self._delta, None, False
+        return delta
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
-def merge(deltas: list[TokenDelta]) -> TokenDelta:
-    """Joins consecutive deltas of one request (at least one) into one that says the same."""
+def _joined(first: TokenDelta, second: TokenDelta, *, in_place: bool) -> TokenDelta:
+    """Two consecutive deltas of one request as one that says the same; `in_place` lengthens the first one's lists."""
+    token_ids, logprobs = first.token_ids, first.logprobs
+    if not in_place:
+        token_ids, logprobs = token_ids.copy(), logprobs.copy()
+    token_ids += second.token_ids
+    logprobs += second.logprobs
     return TokenDelta(
-        token_ids=[token_id for delta in deltas for token_id in delta.token_ids],
-        finish=deltas[-1].finish,
-        cached_tokens=max(delta.cached_tokens for delta in deltas),
-        logprobs=[entry for delta in deltas for entry in delta.logprobs],
+        token_ids,
+        second.finish,
+        max(first.cached_tokens, second.cached_tokens),
+        logprobs,
+        max(first.queue_seconds, second.queue_seconds),
+        first.prompt_logprobs or second.prompt_logprobs,  # all of them come with one delta
     )

@@ -21,6 +21,7 @@ from sgl_jax.engine.messages import (
     Phase,
     StepOutputs,
 )
+from sgl_jax.server.logs import DEFAULT_LOG, LogConfig
 
 EXIT_REPORTED = 3
 """The worker's exit code after a `WorkerFailed` message: the reason is on its way or already known."""
@@ -39,14 +40,14 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         folder: the private folder that holds both sockets.
         commands: ZMQ address that the worker pulls commands from.
         events: ZMQ address that the worker pushes events to.
-        log_level: level of the worker's log.
+        log: how the worker logs.
     """
 
     engine: EngineConfig
     folder: str
     commands: str
     events: str
-    log_level: str = "info"
+    log: LogConfig = DEFAULT_LOG
 
 
 class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):

@@ -178,7 +178,7 @@ def main() -> int:
     if not line:
         return 0
     setup = decode_setup(line)
-    logs.configure(setup.log_level)
+    logs.configure(setup.log)
     watch = ParentWatch(setup.folder)
     pipe = Pipe(setup)
     try:

@@ -59,6 +59,7 @@ class NativeWriter:
         """
         shown = so_far if delta is None else delta
         logprobs = self._entries(shown)
+        inputs, input_rivals = self._inputs(index, shown)
         return NativeAnswer(
             text=shown.text,
             output_ids=shown.token_ids,
@@ -69,9 +70,9 @@ class NativeWriter:
                 completion_tokens=len(so_far.token_ids),
                 cached_tokens=so_far.cached_tokens,
                 e2e_latency=time.perf_counter() - self._started,
-                input_token_logprobs=[] if self._logprobs else UNSET,
+                input_token_logprobs=inputs if self._logprobs else UNSET,
                 output_token_logprobs=logprobs if self._logprobs else UNSET,
-                input_top_logprobs=[] if self._top else UNSET,
+                input_top_logprobs=input_rivals if self._top else UNSET,
                 output_top_logprobs=[self._rivals(one) for one in shown.logprobs] if self._top else UNSET,
             ),
             index=index if indexed else UNSET,
@@ -89,12 +90,28 @@ class NativeWriter:
         pairs = zip(sequence.token_ids, sequence.logprobs, strict=False)
         return self._shown((token_id, entry.logprob) for token_id, entry in pairs)
 
+    def _inputs(self, index: int, sequence: Sequence) -> tuple[list[LogprobEntry], list[list[LogprobEntry] | None]]:
+        """The prompt's entries and their rivals, where they were asked for and have come."""
+        request = self._job.requests[index]
+        start = request.sampling.prompt_logprobs_from
+        token_ids = request.prompt_ids[start:]
+        entries = [*([None] if start == 0 else []), *sequence.prompt_logprobs]
+        if request.sampling.prompt_logprobs is None or len(entries) < len(token_ids):
+            return [], []
+        logprobs = (None if entry is None else entry.logprob for entry in entries)
+        rivals = [None if entry is None else self._rivals(entry) for entry in entries]
+        return self._shown(zip(token_ids, logprobs, strict=True)), rivals
+
     def _rivals(self, entry: TokenLogprobs) -> list[LogprobEntry]:
         return self._shown(entry.top)
 
-    def _shown(self, pairs: Iterable[tuple[int, float]]) -> list[LogprobEntry]:
+    def _shown(self, pairs: Iterable[tuple[int, float | None]]) -> list[LogprobEntry]:
         return [
-            (finite(logprob), token_id, as_text(self._show(token_id)) if self._with_text else None)
+            (
+                None if logprob is None else finite(logprob),
+                token_id,
+                as_text(self._show(token_id)) if self._with_text else None,
+            )
             for token_id, logprob in pairs
         ]
 
@@ -117,10 +134,11 @@ async def native_events(
             sequence.cached_tokens += piece.cached_tokens
             delta = None
             if incremental:
-                delta = Sequence(piece.text, piece.token_ids, piece.logprobs, 0, sequence.finish)
+                delta = Sequence(piece.text, piece.token_ids, piece.logprobs, 0, sequence.finish, piece.prompt_logprobs)
             else:
                 sequence.text += piece.text
                 sequence.logprobs += piece.logprobs
+                sequence.prompt_logprobs += piece.prompt_logprobs
             yield event(writer.answer(piece.index, sequence, piece.finish, indexed=batch, delta=delta))
     yield DONE
 

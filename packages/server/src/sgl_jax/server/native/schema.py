@@ -9,10 +9,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from sgl_jax.server.bounds import (
     CacheSalt,
+    LogitBias,
     NonNegative,
     Penalty,
     Priority,
     Probability,
+    RepetitionPenalty,
     Siblings,
     StopStrings,
     Temperature,
@@ -21,6 +23,7 @@ from sgl_jax.server.bounds import (
 )
 
 DEFAULT_MAX_NEW_TOKENS = 128
+PromptStart = Annotated[int, Meta(ge=-1)]
 
 
 class NativeSamplingParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -42,15 +45,29 @@ class NativeSamplingParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=T
     n: Siblings = 1
     seed: Annotated[int | None, Meta(description="Makes sampling reproducible.")] = None
     sampling_seed: Annotated[int | None, Meta(description="SGLang's name for `seed`.")] = None
-    presence_penalty: Annotated[Penalty | None, Meta(description="Not supported yet, except 0.")] = None
-    frequency_penalty: Annotated[Penalty | None, Meta(description="Not supported yet, except 0.")] = None
-    repetition_penalty: Annotated[float | None, Meta(description="Not supported yet, except 1.")] = None
-    min_new_tokens: Annotated[NonNegative | None, Meta(description="Not supported yet, except 0.")] = None
-    logit_bias: Annotated[dict[str, float] | None, Meta(description="Not supported yet, except empty.")] = None
-    json_schema: Annotated[Any, Meta(description="Not supported yet.")] = None
-    regex: Annotated[str | None, Meta(description="Not supported yet.")] = None
-    ebnf: Annotated[str | None, Meta(description="Not supported yet.")] = None
-    structural_tag: Annotated[Any, Meta(description="Not supported yet.")] = None
+    presence_penalty: Annotated[
+        Penalty | None, Meta(description="Taken once from the logit of every token that the answer holds.")
+    ] = None
+    frequency_penalty: Annotated[
+        Penalty | None, Meta(description="Taken from a token's logit for every time that the answer holds it.")
+    ] = None
+    repetition_penalty: Annotated[
+        RepetitionPenalty | None, Meta(description="Weakens tokens that prompt or answer hold, above 1; 1 is none.")
+    ] = None
+    min_new_tokens: Annotated[
+        NonNegative | None, Meta(description="Neither a stop token nor a stop string ends the answer before.")
+    ] = None
+    logit_bias: Annotated[
+        LogitBias | None, Meta(description="Token id -> what is added to its logit, -100 to 100.")
+    ] = None
+    json_schema: Annotated[
+        str | dict[str, Any] | None, Meta(description="A JSON schema for the text, or its text.")
+    ] = None
+    regex: Annotated[str | None, Meta(description="A regular expression for the whole text (Rust's syntax).")] = None
+    ebnf: Annotated[str | None, Meta(description="A grammar for the text: Lark's syntax or llama.cpp's GBNF.")] = None
+    structural_tag: Annotated[
+        str | dict[str, Any] | None, Meta(description="A structural tag in XGrammar's form, or SGLang's older one.")
+    ] = None
     custom_params: Annotated[dict[str, Any] | None, Meta(description="Not supported yet, except empty.")] = None
 
 
@@ -72,7 +89,9 @@ class NativeRequest(msgspec.Struct, kw_only=True):
     return_logprob: bool | None = None
     top_logprobs_num: TopLogprobs | None = None
     return_text_in_logprobs: bool | None = None
-    logprob_start_len: Annotated[int | None, Meta(description="Not supported yet, except -1.")] = None
+    logprob_start_len: Annotated[
+        PromptStart | None, Meta(description="Log-probabilities of the prompt, too, from this token on; -1 for none.")
+    ] = None
     token_ids_logprob: Annotated[list[int] | None, Meta(description="Not supported yet.")] = None
     lora_path: Annotated[str | list[str | None] | None, Meta(description="Not supported yet.")] = None
     priority: Annotated[
@@ -84,8 +103,8 @@ class NativeRequest(msgspec.Struct, kw_only=True):
     model: str | None = None
 
 
-LogprobEntry = tuple[float, int, str | None]
-"""Log-probability, token id, and the token's text if it was asked for."""
+LogprobEntry = tuple[float | None, int, str | None]
+"""Log-probability (null for a prompt's first token), token id, and the token's text if it was asked for."""
 
 
 class NativeFinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,7 +128,7 @@ class MetaInfo(msgspec.Struct, frozen=True, kw_only=True):
     weight_version: str = "default"
     input_token_logprobs: list[LogprobEntry] | UnsetType = UNSET
     output_token_logprobs: list[LogprobEntry] | UnsetType = UNSET
-    input_top_logprobs: list[list[LogprobEntry]] | UnsetType = UNSET
+    input_top_logprobs: list[list[LogprobEntry] | None] | UnsetType = UNSET
     output_top_logprobs: list[list[LogprobEntry]] | UnsetType = UNSET
 
 

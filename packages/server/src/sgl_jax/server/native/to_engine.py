@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
+import msgspec
 from msgspec import UNSET
 
 from sgl_jax.engine.messages import EngineInfo, GenerateRequest
@@ -11,8 +13,9 @@ from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.errors import bad_request
 from sgl_jax.server.generation import Job, Prompt
+from sgl_jax.server.grammars import AskedGrammar, asked_grammar
 from sgl_jax.server.native.schema import DEFAULT_MAX_NEW_TOKENS, NativeRequest, NativeSamplingParams
-from sgl_jax.server.prompts import check_count, check_ids, check_sampling, encode, room_after, siblings
+from sgl_jax.server.prompts import check_count, check_ids, check_sampling, encode, room_after, siblings, token_bias
 from sgl_jax.server.unsupported import refuse_unsupported
 
 _DEFAULTS = NativeSamplingParams()
@@ -35,12 +38,12 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
     check_count(count, n, context.limits.max_sequences)
     prompts = await _prompts(body, context, info)
     logprobs = (body.top_logprobs_num or 0) if body.return_logprob else None
-    sampling = []
-    for one, path, prompt in zip(params, paths, prompts, strict=True):
+    sampling, asked = [], [asked_grammar(one, path) for one, path in zip(params, paths, strict=True)]
+    for one, path, prompt, grammar in zip(params, paths, prompts, asked, strict=True):
         refuse_unsupported(one, path)
         room = room_after([prompt], info, _field(body))
-        sampling.append(_sampling(one, room, logprobs))
-        check_sampling(sampling[-1], info, room, _renames(path), len(prompt.ids))
+        sampling.append(_with_prompt(_sampling(one, path, room, logprobs, grammar), body.logprob_start_len))
+        check_sampling(sampling[-1], info, room, _renames(path, grammar), len(prompt.ids))
     job_id = uuid.uuid4().hex
     requests = siblings(job_id, prompts, sampling, n, priority=body.priority, cache_salt=body.cache_salt)
     return Job(
@@ -49,7 +52,7 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
         prompts=prompts,
         n=n,
         aliases=_aliases(body, requests, n),
-        renames={"prompt": _field(body)},
+        renames={"prompt": _field(body), "grammar": _grammar_field(asked)},
     )
 
 
@@ -87,10 +90,12 @@ def _params(body: NativeRequest, count: int) -> tuple[list[NativeSamplingParams]
     return given, [f"sampling_params[{index}]." for index in range(count)]
 
 
-def _sampling(params: NativeSamplingParams, room: int, logprobs: int | None) -> SamplingParams:
+def _sampling(
+    params: NativeSamplingParams, path: str, room: int, logprobs: int | None, asked: AskedGrammar | None
+) -> SamplingParams:
     wanted = params.max_new_tokens
     if wanted is UNSET:
-        wanted = min(DEFAULT_MAX_NEW_TOKENS, room)
+        wanted = min(max(DEFAULT_MAX_NEW_TOKENS, params.min_new_tokens or 0), room)
     stop = [params.stop] if isinstance(params.stop, str) else params.stop or []
     return SamplingParams(
         max_new_tokens=wanted,
@@ -105,7 +110,20 @@ def _sampling(params: NativeSamplingParams, room: int, logprobs: int | None) -> 
         skip_special_tokens=params.skip_special_tokens,
         no_stop_trim=params.no_stop_trim,
         logprobs=logprobs,
+        frequency_penalty=params.frequency_penalty or 0.0,
+        presence_penalty=params.presence_penalty or 0.0,
+        repetition_penalty=1.0 if params.repetition_penalty is None else params.repetition_penalty,
+        min_new_tokens=params.min_new_tokens or 0,
+        logit_bias=token_bias(params.logit_bias, path + "logit_bias"),
+        grammar=None if asked is None else asked.grammar,
     )
+
+
+def _with_prompt(sampling: SamplingParams, start: int | None) -> SamplingParams:
+    """Asks for the same of the prompt, from this token on, unless it is absent or -1."""
+    if start is None or start < 0:
+        return sampling
+    return msgspec.structs.replace(sampling, prompt_logprobs=sampling.logprobs, prompt_logprobs_from=start)
 
 
 def _aliases(body: NativeRequest, requests: list[GenerateRequest], n: int) -> dict[str, list[str]]:
@@ -121,9 +139,15 @@ def _aliases(body: NativeRequest, requests: list[GenerateRequest], n: int) -> di
     return aliases
 
 
-def _renames(path: str) -> dict[str, str]:
+def _renames(path: str, asked: AskedGrammar | None) -> dict[str, str]:
     names = {name: path + name for name in SamplingParams.__struct_fields__}
-    return {**names, "logprobs": "top_logprobs_num"}
+    return {**names, "logprobs": "top_logprobs_num", "grammar": _grammar_field([asked])}
+
+
+def _grammar_field(asked: Sequence[AskedGrammar | None]) -> str:
+    """Where grammars were asked for: the field, or what several have in common."""
+    fields = {one.param for one in asked if one is not None}
+    return fields.pop() if len(fields) == 1 else "sampling_params"
 
 
 def _field(body: NativeRequest) -> str:

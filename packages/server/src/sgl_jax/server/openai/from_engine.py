@@ -11,17 +11,12 @@ from collections.abc import AsyncGenerator
 
 from msgspec import UNSET, UnsetType
 
+from sgl_jax.engine.messages import TokenLogprobs
 from sgl_jax.server.context import ServerContext
-from sgl_jax.server.generation import Generation, Job, Sequence
+from sgl_jax.server.generation import Generation, Job, Piece, Sequence
 from sgl_jax.server.openai.logprobs import chat_logprobs, completion_logprobs
-from sgl_jax.server.openai.schema.chat import (
-    AssistantMessage,
-    ChatChoice,
-    ChatChunk,
-    ChatCompletion,
-    ChunkChoice,
-    Delta,
-)
+from sgl_jax.server.openai.parsed import deltas_of, finish_reason, message_of, read_answer
+from sgl_jax.server.openai.schema.chat import ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta
 from sgl_jax.server.openai.schema.common import StreamOptions, Usage
 from sgl_jax.server.openai.schema.completions import Completion, CompletionChoice
 from sgl_jax.server.openai.usage import UsageCounter
@@ -35,6 +30,7 @@ _NOTHING = Delta()
 def chat_completion(context: ServerContext, job: Job, sequences: list[Sequence], *, logprobs: bool) -> ChatCompletion:
     """The answer of a finished chat job."""
     show = token_shower(context.tokenizer)
+    answers = [read_answer(job.answer.new_parser(), sequence.text) for sequence in sequences]
     return ChatCompletion(
         id=job.id,
         created=int(time.time()),
@@ -42,12 +38,12 @@ def chat_completion(context: ServerContext, job: Job, sequences: list[Sequence],
         choices=[
             ChatChoice(
                 index=index,
-                message=AssistantMessage(sequence.text),
-                finish_reason=sequence.finish.reason,
+                message=message_of(answer),
+                finish_reason=finish_reason(sequence.finish, bool(answer.calls)),
                 logprobs=chat_logprobs(sequence.token_ids, sequence.logprobs, show) if logprobs else None,
                 matched_stop=sequence.finish.matched,
             )
-            for index, sequence in enumerate(sequences)
+            for index, (sequence, answer) in enumerate(zip(sequences, answers, strict=True))
         ],
         usage=UsageCounter.of(job, sequences).usage(),
     )
@@ -56,9 +52,11 @@ def chat_completion(context: ServerContext, job: Job, sequences: list[Sequence],
 async def chat_events(
     context: ServerContext, job: Job, options: StreamOptions, *, logprobs: bool
 ) -> AsyncGenerator[bytes]:
-    """A chat job as events: role, text, finish, usage if asked for, `[DONE]`."""
+    """A chat job as events: role, text and calls, finish, usage if asked for, `[DONE]`."""
     created, model, show = int(time.time()), context.served_model_name, token_shower(context.tokenizer)
     counter = UsageCounter(job)
+    parsers = [job.answer.new_parser() for _ in job.requests]
+    calling: set[int] = set()
 
     def chunk(choice: ChunkChoice) -> bytes:
         usage = _chunk_usage(options, counter)
@@ -75,10 +73,20 @@ async def chat_events(
                 events = [chunk(ChunkChoice(number, _ROLE)) for number in range(len(job.requests))]
             if logprobs and piece.logprobs:
                 entries = chat_logprobs(piece.token_ids, piece.logprobs, show)
-            if piece.text or entries is not None:
-                events.append(chunk(ChunkChoice(index, Delta(piece.text), logprobs=entries)))
+            parsed = parsers[index].push(piece.text)
             if finish is not None:
-                events.append(chunk(ChunkChoice(index, _NOTHING, finish.reason, matched_stop=finish.matched)))
+                parsed += parsers[index].finish()
+            deltas = deltas_of(parsed)
+            if entries is not None and not deltas:
+                deltas = [_NOTHING]
+            for delta in deltas:
+                events.append(chunk(ChunkChoice(index, delta, logprobs=entries)))
+                entries = None  # they came with the tokens, whatever these turned out to say
+                if delta.tool_calls:
+                    calling.add(index)
+            if finish is not None:
+                reason = finish_reason(finish, index in calling)
+                events.append(chunk(ChunkChoice(index, _NOTHING, reason, matched_stop=finish.matched)))
             if events:
                 yield b"".join(events)
     if options.include_usage:
@@ -101,7 +109,7 @@ def completion(
                 index=index,
                 text=echoes[index // job.n] + sequence.text,
                 finish_reason=sequence.finish.reason,
-                logprobs=completion_logprobs(sequence.token_ids, sequence.logprobs, show, 0) if logprobs else None,
+                logprobs=completion_logprobs(*_scored(job, index, sequence, echo=echo), show, 0) if logprobs else None,
                 matched_stop=sequence.finish.matched,
             )
             for index, sequence in enumerate(sequences)
@@ -127,9 +135,10 @@ async def completion_events(
         async for piece in pieces:
             counter.add(piece)
             index, finish, columns = piece.index, piece.finish, None
-            if logprobs and piece.logprobs:
-                columns = completion_logprobs(piece.token_ids, piece.logprobs, show, offsets[index])
-                offsets[index] += sum(len(as_text(show(token_id))) for token_id in piece.token_ids)
+            token_ids, entries = _scored(job, index, piece, echo=index in unsaid)
+            if logprobs and entries:
+                columns = completion_logprobs(token_ids, entries, show, offsets[index])
+                offsets[index] += sum(len(as_text(show(token_id))) for token_id in token_ids)
             text = unsaid.pop(index, "") + piece.text
             if not (text or columns or finish):
                 continue
@@ -138,6 +147,16 @@ async def completion_events(
     if options.include_usage:
         yield chunk([], counter.usage())
     yield DONE
+
+
+def _scored(
+    job: Job, index: int, part: Sequence | Piece, *, echo: bool
+) -> tuple[list[int], list[TokenLogprobs | None]]:
+    """Tokens and their log-probabilities, those of the prompt first where the answer begins with it."""
+    if not echo:
+        return part.token_ids, [*part.logprobs]
+    prompt_ids = job.requests[index].prompt_ids
+    return [*prompt_ids, *part.token_ids], [None, *part.prompt_logprobs, *part.logprobs]
 
 
 def _echoes(context: ServerContext, job: Job, echo: bool) -> list[str]:

@@ -21,11 +21,12 @@ def chat_logprobs(token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs], s
 
 
 def completion_logprobs(
-    token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs], show: ShowBytes, offset: int
+    token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs | None], show: ShowBytes, offset: int
 ) -> CompletionLogprobs:
     """Columns.
 
     Args:
+        logprobs: one entry a token; None for a prompt's first, which nothing precedes.
         offset: characters of the text before the first of these tokens.
     """
     tokens = [as_text(show(token_id)) for token_id in token_ids]
@@ -35,8 +36,11 @@ def completion_logprobs(
         offset += len(token)
     return CompletionLogprobs(
         tokens=tokens,
-        token_logprobs=[finite(entry.logprob) for entry in logprobs],
-        top_logprobs=[{as_text(show(rival)): finite(logprob) for rival, logprob in entry.top} for entry in logprobs],
+        token_logprobs=[None if entry is None else finite(entry.logprob) for entry in logprobs],
+        top_logprobs=[
+            None if entry is None else {as_text(show(rival)): finite(logprob) for rival, logprob in entry.top}
+            for entry in logprobs
+        ],
         text_offset=offsets,
     )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from sgl_jax.engine.messages import EngineInfo
 from sgl_jax.engine.sampling_params import SamplingParams
@@ -15,9 +14,15 @@ from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.errors import bad_request
 from sgl_jax.server.generation import Job, Prompt
-from sgl_jax.server.openai.schema.chat import ChatMessage, ChatRequest, ToolCall
+from sgl_jax.server.grammars import AskedGrammar, asked_grammar
+from sgl_jax.server.openai.chat_grammar import Turn, chat_grammar
+from sgl_jax.server.openai.messages import template_messages, template_tools
+from sgl_jax.server.openai.schema.chat import ChatRequest
 from sgl_jax.server.openai.schema.common import GenerationFields
 from sgl_jax.server.openai.schema.completions import CompletionRequest
+from sgl_jax.server.openai.schema.tools import Tool
+from sgl_jax.server.openai.tool_choice import tool_use
+from sgl_jax.server.parsing.chat_format import PLAIN, AnswerFormat, Wanted
 from sgl_jax.server.prompts import (
     INLINE_CHARACTERS,
     check_count,
@@ -26,6 +31,7 @@ from sgl_jax.server.prompts import (
     encode,
     room_after,
     siblings,
+    token_bias,
 )
 from sgl_jax.server.unsupported import refuse_unsupported
 
@@ -46,16 +52,26 @@ async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) 
     refuse_unsupported(body)
     if body.top_logprobs and not body.logprobs:
         raise bad_request("top_logprobs needs logprobs to be true.", "top_logprobs")
-    text = await chat_text(body, context)
+    use = tool_use(body, context.chat_format)
+    text = await chat_text(body, context, use.offered)
     prompts = await encode(context.tokenizer, [text], add_special_tokens=False, param="messages")
     wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     renames = {
         "prompt": "messages",
         "max_new_tokens": "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
+        "min_new_tokens": "min_tokens",
         "logprobs": "top_logprobs",
     }
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    return _job("chatcmpl", body, context, info, prompts, renames, wanted, logprobs)
+    wishes = Wanted(
+        tools=use.declared,
+        parallel=body.parallel_tool_calls is not False,
+        separate_reasoning=body.separate_reasoning is not False,
+        stream_reasoning=body.stream_reasoning is not False,
+    )
+    answer = context.chat_format.answer(wishes, text, _begun(body))
+    asked = chat_grammar(body, use, Turn(context.chat_format, text, _begun(body)))
+    return _job("chatcmpl", body, context, info, prompts, renames, wanted, logprobs, answer, asked=asked)
 
 
 async def completion_job(body: CompletionRequest, context: ServerContext, info: EngineInfo) -> Job:
@@ -68,31 +84,44 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
     refuse_unsupported(body)
     if body.best_of is not None and body.best_of != (body.n or 1):
         raise bad_request("best_of is not supported yet, except when equal to n.", "best_of", "not_supported")
-    if body.echo and body.logprobs is not None:
-        message = "echo together with logprobs is not supported yet: prompt log-probabilities are not computed."
-        raise bad_request(message, "logprobs", "not_supported")
     prompts = await _completion_prompts(body, context, info)
     wanted = body.max_tokens
     if wanted is None:
-        wanted = min(COMPLETION_MAX_TOKENS, room_after(prompts, info, "prompt"))
-    return _job("cmpl", body, context, info, prompts, {"max_new_tokens": "max_tokens"}, wanted, body.logprobs)
+        wanted = min(max(COMPLETION_MAX_TOKENS, body.min_tokens or 0), room_after(prompts, info, "prompt"))
+    renames = {"max_new_tokens": "max_tokens", "min_new_tokens": "min_tokens"}
+    of_prompt = body.logprobs if body.echo else None
+    asked = asked_grammar(body)
+    return _job(
+        "cmpl", body, context, info, prompts, renames, wanted, body.logprobs, prompt_logprobs=of_prompt, asked=asked
+    )
 
 
-async def chat_text(body: ChatRequest, context: ServerContext) -> str:
+async def chat_text(body: ChatRequest, context: ServerContext, tools: Sequence[Tool] = ()) -> str:
     """The conversation as the model's prompt text; a long one is rendered off the event loop.
+
+    Args:
+        tools: what the model is told of.
 
     Raises:
         ApiError: 400 for options that contradict each other, or content that is not text.
         ChatTemplateError: there is no template, or it refused the messages.
     """
-    if _is_short(body):
-        return _render(body, context)
-    return await asyncio.to_thread(_render, body, context)
+    if _is_short(body, tools):
+        return _render(body, context, tools)
+    return await asyncio.to_thread(_render, body, context, tools)
 
 
-def _is_short(body: ChatRequest) -> bool:
+def _begun(body: ChatRequest) -> str | None:
+    """The beginning of the answer, where the model is to go on with the final message."""
+    if not body.continue_final_message:
+        return None
+    content = body.messages[-1].content or ""
+    return content if isinstance(content, str) else "\n".join(part.text or "" for part in content)
+
+
+def _is_short(body: ChatRequest, tools: Sequence[Tool]) -> bool:
     # What else goes into a template can make it work for as long as it likes.
-    if body.chat_template_kwargs or body.tools:
+    if body.chat_template_kwargs or tools:
         return False
     size = 0
     for message in body.messages:
@@ -102,7 +131,7 @@ def _is_short(body: ChatRequest) -> bool:
     return size <= INLINE_CHARACTERS
 
 
-def _render(body: ChatRequest, context: ServerContext) -> str:
+def _render(body: ChatRequest, context: ServerContext, tools: Sequence[Tool]) -> str:
     go_on = bool(body.continue_final_message)
     if go_on and body.add_generation_prompt:
         message = "add_generation_prompt and continue_final_message exclude each other; set one of them."
@@ -111,14 +140,17 @@ def _render(body: ChatRequest, context: ServerContext) -> str:
     variables = dict(body.chat_template_kwargs or {})
     if body.reasoning_effort is not None:
         variables.setdefault("reasoning_effort", body.reasoning_effort)
+    if body.enable_thinking is not None:
+        variables.setdefault("enable_thinking", body.enable_thinking)
     for name in ("messages", "tools", "add_generation_prompt", "continue_final_message"):
         if name in variables:
             raise bad_request(f"Set {name} beside chat_template_kwargs, not inside.", f"chat_template_kwargs.{name}")
     template = context.chat_template or ChatTemplate(None)
     return template.render(
-        [_message(message, index) for index, message in enumerate(body.messages)],
+        template_messages(body.messages, arguments_as_text=context.chat_format.arguments_as_text),
         add_generation_prompt=add_prompt,
         continue_final_message=go_on,
+        tools=template_tools(tools),
         **variables,
     )
 
@@ -132,9 +164,16 @@ def _job(
     renames: Mapping[str, str],
     max_new_tokens: int | None,
     logprobs: int | None,
+    answer: AnswerFormat = PLAIN,
+    *,
+    prompt_logprobs: int | None = None,
+    asked: AskedGrammar | None = None,
 ) -> Job:
     n = body.n or 1
-    sampling = _sampling(body, max_new_tokens, logprobs)
+    sampling = msgspec.structs.replace(_sampling(body, max_new_tokens, logprobs), prompt_logprobs=prompt_logprobs)
+    if asked is not None:
+        sampling = msgspec.structs.replace(sampling, grammar=asked.grammar)
+        renames = {**renames, "grammar": asked.param}
     room = room_after(prompts, info, renames.get("prompt", "prompt"))
     check_sampling(sampling, info, room, renames, max(len(prompt.ids) for prompt in prompts))
     job_id = f"{kind}-{uuid.uuid4().hex}"
@@ -147,6 +186,7 @@ def _job(
         n=n,
         aliases={body.rid: [request.request_id for request in requests]} if body.rid else {},
         renames=renames,
+        answer=answer,
     )
 
 
@@ -165,6 +205,11 @@ def _sampling(body: GenerationFields, max_new_tokens: int | None, logprobs: int 
         skip_special_tokens=body.skip_special_tokens is not False,
         no_stop_trim=bool(body.no_stop_trim),
         logprobs=logprobs,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        presence_penalty=body.presence_penalty or 0.0,
+        repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
+        min_new_tokens=body.min_tokens or 0,
+        logit_bias=token_bias(body.logit_bias, "logit_bias"),
     )
 
 
@@ -182,39 +227,3 @@ async def _completion_prompts(body: CompletionRequest, context: ServerContext, i
     for one in lists:
         check_ids(one, info.vocab_size, "prompt")
     return [Prompt(one) for one in lists]
-
-
-def _message(message: ChatMessage, index: int) -> dict[str, Any]:
-    """The message as chat templates expect it: content one string, tool arguments an object."""
-    # Templates know `system`; `developer` is OpenAI's newer name for it.
-    rendered: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
-    if message.content is None and not (message.role == "assistant" and message.tool_calls):
-        raise bad_request(f"messages[{index}].content must be a text or a list of parts.", f"messages[{index}].content")
-    rendered["content"] = _text(message, index)
-    if message.tool_calls:
-        rendered["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
-    for name in ("name", "tool_call_id", "reasoning_content"):
-        if (value := getattr(message, name)) is not None:
-            rendered[name] = value
-    return rendered
-
-
-def _text(message: ChatMessage, index: int) -> str:
-    if not isinstance(message.content, list):
-        return message.content or ""
-    for number, part in enumerate(message.content):
-        path = f"messages[{index}].content[{number}]"
-        if part.type not in ("text", "input_text"):
-            raise bad_request(f"{path}.type must be 'text', got {part.type!r}: this model reads text only.", path)
-        if part.text is None:
-            raise bad_request(f"{path}.text is missing.", f"{path}.text")
-    return "\n".join(part.text or "" for part in message.content)
-
-
-def _tool_call(call: ToolCall) -> dict[str, Any]:
-    arguments = call.function.arguments
-    if isinstance(arguments, str):
-        # What the model once wrote need not be JSON; the template then shows it as it is.
-        with contextlib.suppress(ValueError, RecursionError):
-            arguments = json.loads(arguments)
-    return {"id": call.id, "type": call.type, "function": {"name": call.function.name, "arguments": arguments}}

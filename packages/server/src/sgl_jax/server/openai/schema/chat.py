@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from sgl_jax.server.bounds import NonNegative, TopLogprobs
 from sgl_jax.server.openai.schema.common import GenerationFields, Usage
+from sgl_jax.server.openai.schema.tools import AnswerToolCall, Tool, ToolCall, ToolCallDelta, ToolChoice
 
 
 class ContentPart(msgspec.Struct, kw_only=True):
@@ -16,21 +17,6 @@ class ContentPart(msgspec.Struct, kw_only=True):
 
     type: str
     text: str | None = None
-
-
-class FunctionCall(msgspec.Struct, kw_only=True):
-    """The function that a tool call names, with its arguments as JSON text (an object is taken too)."""
-
-    name: str
-    arguments: str | dict[str, Any] | None = None
-
-
-class ToolCall(msgspec.Struct, kw_only=True):
-    """A tool call that the assistant made earlier in the conversation."""
-
-    function: FunctionCall
-    id: str | None = None
-    type: Literal["function"] = "function"
 
 
 class ChatMessage(msgspec.Struct, kw_only=True):
@@ -53,11 +39,12 @@ class ChatRequest(GenerationFields, kw_only=True):
     ] = None
     logprobs: Annotated[bool | None, Meta(description="Return each token's log-probability.")] = None
     top_logprobs: Annotated[TopLogprobs | None, Meta(description="And those of so many likeliest tokens.")] = None
-    tools: Annotated[list[dict[str, Any]] | None, Meta(description="Not supported yet.")] = None
+    tools: Annotated[list[Tool] | None, Meta(description="Functions that the model may call.")] = None
     tool_choice: Annotated[
-        str | dict[str, Any] | None, Meta(description="Not supported yet, except `none` and `auto`.")
+        ToolChoice | None,
+        Meta(description="`auto` (default with tools) or `none`; `required` and a named function not yet."),
     ] = None
-    parallel_tool_calls: Annotated[bool | None, Meta(description="Without effect while there are no tools.")] = None
+    parallel_tool_calls: Annotated[bool | None, Meta(description="Whether an answer may hold several calls.")] = None
     reasoning_effort: Annotated[str | None, Meta(description="Handed to the chat template.")] = None
     metadata: Annotated[dict[str, Any] | None, Meta(description="Tolerated, without effect.")] = None
     store: Annotated[bool | None, Meta(description="Tolerated; nothing is stored.")] = None
@@ -68,11 +55,14 @@ class ChatRequest(GenerationFields, kw_only=True):
     continue_final_message: Annotated[
         bool | None, Meta(description="Go on with the last message instead of opening a new turn.")
     ] = None
+    enable_thinking: Annotated[
+        bool | None, Meta(description="Handed to the chat template: whether the model reasons before it answers.")
+    ] = None
     separate_reasoning: Annotated[
-        bool | None, Meta(description="Without effect while there are no reasoning parsers.")
+        bool | None, Meta(description="Tell reasoning from the answer (default), or leave it in `content`.")
     ] = None
     stream_reasoning: Annotated[
-        bool | None, Meta(description="Without effect while there are no reasoning parsers.")
+        bool | None, Meta(description="Stream reasoning as it comes (default), or in one piece when it ends.")
     ] = None
 
 
@@ -101,11 +91,13 @@ class ChatLogprobs(msgspec.Struct, frozen=True):
 
 
 class AssistantMessage(msgspec.Struct, frozen=True):
-    """What the model said."""
+    """What the model said. `content` is null when it only called tools."""
 
-    content: str
+    content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: str | None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[AnswerToolCall] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True):
@@ -134,6 +126,8 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
     content: str | None = None
     role: Literal["assistant"] | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):

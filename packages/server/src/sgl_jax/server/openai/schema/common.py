@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from sgl_jax.server.bounds import (
     CacheSalt,
+    LogitBias,
     NonNegative,
     Penalty,
     Priority,
     Probability,
+    RepetitionPenalty,
     Siblings,
     StopStrings,
     Temperature,
     TopK,
 )
+from sgl_jax.server.openai.schema.response_format import ResponseFormat, StructuredOutputs
 
 
 class StreamOptions(msgspec.Struct, kw_only=True):
@@ -25,13 +28,6 @@ class StreamOptions(msgspec.Struct, kw_only=True):
 
     include_usage: Annotated[bool | None, Meta(description="Send a last chunk with `usage` and no choices.")] = None
     continuous_usage_stats: Annotated[bool | None, Meta(description="Put `usage` so far into every chunk.")] = None
-
-
-class ResponseFormat(msgspec.Struct, kw_only=True):
-    """The form that the answer must have."""
-
-    type: Literal["text", "json_object", "json_schema", "structural_tag"]
-    json_schema: dict[str, Any] | None = None
 
 
 class GenerationFields(msgspec.Struct, kw_only=True):
@@ -50,22 +46,42 @@ class GenerationFields(msgspec.Struct, kw_only=True):
     stream: Annotated[bool | None, Meta(description="Send server-sent events as tokens come.")] = None
     stream_options: StreamOptions | None = None
     seed: Annotated[int | None, Meta(description="Makes sampling reproducible.")] = None
-    presence_penalty: Annotated[Penalty | None, Meta(description="Not supported yet, except 0.")] = None
-    frequency_penalty: Annotated[Penalty | None, Meta(description="Not supported yet, except 0.")] = None
-    logit_bias: Annotated[dict[str, float] | None, Meta(description="Not supported yet, except empty.")] = None
-    response_format: Annotated[ResponseFormat | None, Meta(description="Only `text` is supported yet.")] = None
+    presence_penalty: Annotated[
+        Penalty | None, Meta(description="Taken once from the logit of every token that the answer holds.")
+    ] = None
+    frequency_penalty: Annotated[
+        Penalty | None, Meta(description="Taken from a token's logit for every time that the answer holds it.")
+    ] = None
+    logit_bias: Annotated[
+        LogitBias | None, Meta(description="Token id -> what is added to its logit, -100 to 100.")
+    ] = None
+    response_format: Annotated[ResponseFormat | None, Meta(description="The form that the answer must have.")] = None
     user: Annotated[str | None, Meta(description="Tolerated, without effect.")] = None
     # Extensions that vLLM and SGLang share.
-    repetition_penalty: Annotated[float | None, Meta(description="Not supported yet, except 1.")] = None
-    min_tokens: Annotated[NonNegative | None, Meta(description="Not supported yet, except 0.")] = None
+    repetition_penalty: Annotated[
+        RepetitionPenalty | None, Meta(description="Weakens tokens that prompt or answer hold, above 1; 1 is none.")
+    ] = None
+    min_tokens: Annotated[
+        NonNegative | None, Meta(description="Neither a stop token nor a stop string ends the answer before.")
+    ] = None
     stop_token_ids: Annotated[list[int] | None, Meta(description="Token ids that end the sequence.")] = None
     ignore_eos: Annotated[bool | None, Meta(description="Go on after end-of-sequence tokens.")] = None
     skip_special_tokens: Annotated[bool | None, Meta(description="Leave special tokens out of the text.")] = None
     no_stop_trim: Annotated[bool | None, Meta(description="Keep what matched `stop` in the text.")] = None
-    regex: Annotated[str | None, Meta(description="Not supported yet.")] = None
-    ebnf: Annotated[str | None, Meta(description="Not supported yet.")] = None
-    structural_tag: Annotated[Any, Meta(description="Not supported yet.")] = None
-    json_schema: Annotated[Any, Meta(description="Not supported yet.")] = None
+    regex: Annotated[str | None, Meta(description="A regular expression for the whole answer (Rust's syntax).")] = None
+    ebnf: Annotated[str | None, Meta(description="A grammar for the answer: Lark's syntax or llama.cpp's GBNF.")] = None
+    structural_tag: Annotated[
+        str | dict[str, Any] | None, Meta(description="A structural tag in XGrammar's form, or SGLang's older one.")
+    ] = None
+    json_schema: Annotated[
+        str | dict[str, Any] | None, Meta(description="A JSON schema for the answer, or its text.")
+    ] = None
+    choice: Annotated[list[str] | None, Meta(description="The answer is one of these.")] = None
+    guided_json: Annotated[str | dict[str, Any] | None, Meta(description="vLLM's older `json_schema`.")] = None
+    guided_regex: Annotated[str | None, Meta(description="vLLM's older `regex`.")] = None
+    guided_choice: Annotated[list[str] | None, Meta(description="vLLM's older `choice`.")] = None
+    guided_grammar: Annotated[str | None, Meta(description="vLLM's older `ebnf`.")] = None
+    structured_outputs: Annotated[StructuredOutputs | None, Meta(description="vLLM's form of all these.")] = None
     rid: Annotated[str | None, Meta(description="Your own id, by which `/abort_request` finds the request.")] = None
     priority: Annotated[
         Priority | None, Meta(description="Larger is more urgent, under `--schedule-policy=priority`.")

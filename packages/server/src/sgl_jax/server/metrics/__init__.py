@@ -1,0 +1,1 @@
+"""What `GET /metrics` says: counted while serving, put together only when somebody asks."""

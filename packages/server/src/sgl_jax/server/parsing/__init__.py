@@ -1,0 +1,1 @@
+"""What a model's answer says beside plain text: reasoning and tool calls."""

@@ -1,0 +1,1 @@
+"""Tool call formats, a file each."""
