@@ -48,3 +48,16 @@ def test_json_is_relative_to_the_run_and_complete() -> None:
     assert value["end"] == 3.0
     assert value["due"] is None
     assert value["failure"] == {"kind": "http_503", "message": "draining", "status": 503}
+
+
+@pytest.mark.parametrize("failure", [None, RequestFailure("http_503", "draining", 503)])
+def test_a_record_survives_json(failure: RequestFailure | None) -> None:
+    record = _record()
+    record.failure, record.due, record.turn, record.workload, record.queue_wait = failure, 99.5, 2, "chat", 0.125
+    again = RequestRecord.from_json(json.loads(json.dumps(record.to_json(origin=0.0))))
+    assert again == record
+
+
+def test_a_record_without_chunks_survives_json() -> None:
+    record = RequestRecord(index=0, sent=1.0, end=2.0, failure=RequestFailure("timeout", "slow"))
+    assert RequestRecord.from_json(json.loads(json.dumps(record.to_json(origin=0.0)))) == record

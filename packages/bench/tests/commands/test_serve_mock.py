@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import signal
 import socket
@@ -15,19 +16,25 @@ from sgl_jax.bench.cli import build_parser, main
 
 def test_it_serves_what_it_was_told_until_interrupted(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("sgl-jax-bench")), "serve-mock", "--port=0", "--ttft=1ms", "--itl=0"]
-    with subprocess.Popen([*command, "--tokens=7", "--model=fake"], stdout=subprocess.PIPE, text=True) as process:
+    log = tmp_path / "log.jsonl"
+    with subprocess.Popen(
+        [*command, "--tokens=7", "--model=fake", f"--log={log}"], stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             match = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert match is not None
             output = tmp_path / "results.json"
             assert main(["run", "--url", match[0], "--requests=3", "--quiet", f"--output={output}"]) == 0
-            text = output.read_text(encoding="utf-8")
-            assert '"model": "fake"' in text
-            assert '"total_tokens_generated": 21' in text
+            document = json.loads(output.read_text(encoding="utf-8"))
+            assert document["provenance"]["server"]["model"] == "fake"
+            assert document["summary"]["total_tokens_generated"] == 21
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
+    served = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [len(each["sent"]) for each in served] == [7, 7, 7]
+    assert all(each["arrived"] <= each["sent"][0] for each in served)
 
 
 def test_a_taken_port_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +61,6 @@ def test_other_stalls_are_refused(text: str, capsys: pytest.CaptureFixture[str])
 def test_every_command_explains_itself() -> None:
     parser = build_parser()
     choices = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    assert {"run", "serve-mock"} <= set(choices)
+    assert set(choices) == {"run", "load", "sweep", "compare", "report", "serve-mock"}
     for command in choices.values():
         assert all(action.help for action in command._actions)

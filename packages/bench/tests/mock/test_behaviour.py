@@ -15,6 +15,12 @@ def test_without_freezes_tokens_are_due_at_even_steps() -> None:
     assert [behaviour.due(10.0, token) for token in (1, 2, 3)] == [10.5, 10.75, 11.0]
 
 
+def test_a_server_that_batches_sends_in_step() -> None:
+    behaviour = MockBehaviour(ttft=0.3, itl=0.25, in_step=True)
+    assert [behaviour.due(start, 1) for start in (0.0, 0.1, 0.2, 0.3)] == [0.5, 0.5, 0.5, 0.75]
+    assert [behaviour.due(0.1, token) for token in (1, 2, 3)] == [0.5, 0.75, 1.0]
+
+
 def test_a_freeze_delays_what_is_due_in_or_after_it_by_its_length() -> None:
     behaviour = MockBehaviour(ttft=1.0, itl=1.0, freezes=(Freeze(2.5, 5.0),))
     assert [behaviour.due(0.0, token) for token in (1, 2, 3, 4)] == [1.0, 2.0, 8.0, 9.0]

@@ -93,9 +93,38 @@ def test_a_request_without_a_slot_waits_for_one() -> None:
             calls = [asyncio.to_thread(_call, server.url, "POST", "/v1/chat/completions", body) for _ in range(2)]
             await asyncio.gather(*calls)
             first, second = sorted(server.log, key=lambda served: served.sent[0])
+            assert second.begun >= first.sent[-1]
             assert second.sent[0] - first.sent[-1] >= 0.05
 
     asyncio.run(main())
+
+
+def test_the_wait_for_a_slot_is_in_the_usage() -> None:
+    body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
+    _, content, server = _exchange(MockBehaviour(ttft=0, itl=0, slots=1), "POST", "/v1/chat/completions", body)
+    wait = _events(content)[-1]["usage"]["queue_time"]
+    assert wait == pytest.approx(server.log[0].begun - server.log[0].arrived, abs=1e-5)
+
+
+def test_it_counts_what_it_does() -> None:
+    async def main() -> tuple[bytes, bytes]:
+        async with MockServer(INSTANT) as server:
+            for _ in range(2):
+                await asyncio.to_thread(_call, server.url, "POST", "/v1/chat/completions", {**CHAT, "stream": True})
+            info = await asyncio.to_thread(_call, server.url, "GET", "/get_server_info")
+            metrics = await asyncio.to_thread(_call, server.url, "GET", "/metrics")
+            return info[1], metrics[1]
+
+    info, metrics = asyncio.run(main())
+    stats = json.loads(info)["stats"]
+    assert (stats["finished_total"], stats["generated_tokens_total"], stats["running"]) == (2, 6, 0)
+    assert stats["pages_free"] == stats["pages_total"] == 1000
+    assert b"mock_generated_tokens_total 6\n" in metrics
+
+
+def test_a_server_may_say_nothing_of_itself() -> None:
+    for path in ("/get_server_info", "/metrics"):
+        assert _exchange(MockBehaviour(stats=False), "GET", path)[0] == 404
 
 
 def test_every_second_request_fails_when_told_so() -> None:

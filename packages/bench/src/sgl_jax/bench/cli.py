@@ -1,20 +1,21 @@
 """The command line: `sgl-jax-bench COMMAND`. Each command lives in `commands/`, and imports what it needs when it runs.
 
-Exit codes: 0 all is well; 1 a request failed; 2 nothing could be measured (wrong flags, no server, no prompt file);
-130 interrupted.
+Exit codes: 0 all is well; 1 a request failed, or something got worse; 2 nothing could be measured or compared (wrong
+flags, no server, no file); 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from sgl_jax.bench.commands import load, run, serve_mock
+from sgl_jax.bench.commands import compare, load, report, run, serve_mock, sweep
 from sgl_jax.bench.errors import BenchError
 
-_COMMANDS = (run, load, serve_mock)
+_COMMANDS = (run, load, sweep, compare, report, serve_mock)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,4 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         sys.stderr.write(f"sgl-jax-bench: {error}\n")
         return 2
+    except BrokenPipeError:  # the reader has seen enough: `sgl-jax-bench ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code

@@ -12,7 +12,15 @@ class WorkloadError(BenchError):
 
 
 class ResultsError(BenchError):
-    """The results file cannot be written."""
+    """A results file cannot be written, or cannot be read."""
+
+
+class CompareError(BenchError):
+    """Runs cannot be compared as asked."""
+
+
+class ThresholdError(CompareError):
+    """A limit is not written as limits are."""
 
 
 class UnusableServerError(BenchError):

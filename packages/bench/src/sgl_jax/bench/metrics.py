@@ -3,54 +3,49 @@
 Definitions, so that two readers compute the same:
 
 - Latencies are of successful requests only; a failed request counts in the totals and in `failures`.
-- A percentile is interpolated linearly between the two nearest values (pandas' and numpy's default).
+- A percentile is interpolated linearly between the two nearest values (numpy's default).
 - ITL pools the gaps of all requests, so a long answer weighs more than a short one. A gap lies between two *chunks*;
   where the server packs several tokens in a chunk it is longer than the time of a token.
 - TPOT is `(e2e - ttft) / (output_tokens - 1)`, one value a request, tokens from `usage`; it is blind to packing.
 - Rates divide by the total time: from the start of the run to the end of its last answer.
+- A request counts as good when it succeeds and keeps every limit of the objectives; goodput is their rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
-import pandas as pd
-
+from sgl_jax.bench.distribution import Distribution
 from sgl_jax.bench.record import RequestRecord
 from sgl_jax.bench.runner import RunResult
+from sgl_jax.bench.slo import Slo
+from sgl_jax.bench.timeline import concurrency_steps
 
-PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+_DISTRIBUTIONS = ("ttft", "itl", "tpot", "e2e", "queue_wait", "send_delay", "lag")
 
 LATE_SECONDS = 0.005
 """A send that leaves this much after its due time counts as late."""
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """A set of durations in seconds; `percentiles` maps `p50`-like names to values."""
+class Goodput:
+    """What was done within the service-level objectives.
 
-    count: int
-    mean: float
-    min: float
-    max: float
-    percentiles: dict[str, float]
+    Attributes:
+        objectives: the limits, by name, in seconds.
+        good_requests: requests that succeeded and kept all of them.
+        share: of all requests, failed ones included, in percent.
+        requests_per_second, tokens_per_second: of good requests.
+    """
 
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Distribution | None:
-        """Return the distribution of the values that are not None; None when there are none."""
-        series = pd.Series([value for value in values if value is not None], dtype="float64")
-        if series.empty:
-            return None
-        quantiles = series.quantile([p / 100 for p in PERCENTILES], interpolation="linear")
-        return cls(
-            count=len(series),
-            mean=float(series.mean()),
-            min=float(series.min()),
-            max=float(series.max()),
-            percentiles={f"p{p:g}": float(value) for p, value in zip(PERCENTILES, quantiles, strict=True)},
-        )
+    objectives: dict[str, float]
+    good_requests: int
+    share: float
+    requests_per_second: float
+    tokens_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +53,17 @@ class Summary:
     """The numbers of one run. Times in seconds, rates a second, `success_rate` in percent.
 
     Attributes:
+        tokens_per_second: output tokens of successful requests.
+        input_tokens_per_second: input tokens of successful requests, cached ones included.
         total_tokens_generated: output tokens of successful requests, from `usage`.
         tokens_per_chunk: mean output tokens in a chunk; None when unknown.
         missing_usage: successful requests whose answer said nothing about tokens; theirs are not in any token number.
         late_sends: open-loop requests that left more than `LATE_SECONDS` after they were due.
+        mean_concurrency, max_concurrency: requests that were under way at a time.
         failures: number of failed requests by kind.
         first_failure: the message of the first failure.
+        goodput: None when there are no objectives.
+        queue_wait: how long requests waited in the server for their turn; None where it does not tell.
         send_delay: how late open-loop requests left; None in a closed loop.
         lag: lateness of the tester's own event loop.
     """
@@ -76,18 +76,23 @@ class Summary:
     average_response_time: float
     requests_per_second: float
     tokens_per_second: float
+    input_tokens_per_second: float
     total_tokens_generated: int
     input_tokens: int
     cached_tokens: int
     tokens_per_chunk: float | None
     missing_usage: int
     late_sends: int
+    mean_concurrency: float
+    max_concurrency: int
     failures: dict[str, int]
     first_failure: str | None
+    goodput: Goodput | None
     ttft: Distribution | None
     itl: Distribution | None
     tpot: Distribution | None
     e2e: Distribution | None
+    queue_wait: Distribution | None
     send_delay: Distribution | None
     lag: Distribution | None
 
@@ -95,78 +100,72 @@ class Summary:
         """Return the summary as plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Return the summary that `to_json` wrote.
 
-def summarize(result: RunResult) -> Summary:
-    """Compute the numbers of a run."""
-    table = frame(result.records)
-    good = table[table["ok"]]
-    succeeded = [record for record in result.records if record.ok]
-    failed = [record.failure for record in sorted(result.records, key=lambda r: r.end) if record.failure is not None]
-    counted = good[good["output_tokens"].notna()]
-    output_tokens = int(counted["output_tokens"].sum())
-    chunks = int(counted["chunks"].sum())
-    e2e = Distribution.of(good["e2e"])
-    open_loop = [record for record in result.records if record.due is not None]
+        Raises:
+            KeyError, TypeError: `value` is something else.
+        """
+        distributions = {name: value[name] and Distribution(**value[name]) for name in _DISTRIBUTIONS}
+        return cls(**{**value, **distributions, "goodput": value["goodput"] and Goodput(**value["goodput"])})
+
+
+def summarize(result: RunResult, slo: Slo | None = None) -> Summary:
+    """Compute the numbers of a run, and its goodput where there are objectives."""
+    records, seconds = result.records, result.duration
+    good = [record for record in records if record.ok]
+    failures = [record.failure for record in sorted(records, key=lambda r: r.end) if record.failure is not None]
+    counted = [record for record in good if record.output_tokens is not None]
+    output_tokens = _tokens(counted)
+    input_tokens = sum(record.input_tokens or 0 for record in good)
+    chunks = sum(len(record.chunk_times) for record in counted)
+    e2e = Distribution.of(record.e2e for record in good)
+    open_loop = [record for record in records if record.due is not None]
     return Summary(
-        total_requests=len(table),
+        total_requests=len(records),
         successful_requests=len(good),
-        failed_requests=len(failed),
-        success_rate=100.0 * len(good) / len(table) if len(table) else 0.0,
-        total_time=result.duration,
+        failed_requests=len(failures),
+        success_rate=100.0 * len(good) / len(records) if records else 0.0,
+        total_time=seconds,
         average_response_time=e2e.mean if e2e else 0.0,
-        requests_per_second=_rate(len(good), result.duration),
-        tokens_per_second=_rate(output_tokens, result.duration),
+        requests_per_second=_rate(len(good), seconds),
+        tokens_per_second=_rate(output_tokens, seconds),
+        input_tokens_per_second=_rate(input_tokens, seconds),
         total_tokens_generated=output_tokens,
-        input_tokens=int(good["input_tokens"].sum()),
-        cached_tokens=int(good["cached_tokens"].sum()),
+        input_tokens=input_tokens,
+        cached_tokens=sum(record.cached_tokens or 0 for record in good),
         tokens_per_chunk=output_tokens / chunks if chunks else None,
-        missing_usage=int(good["output_tokens"].isna().sum()),
+        missing_usage=len(good) - len(counted),
         late_sends=sum(record.send_delay > LATE_SECONDS for record in open_loop),
-        failures={str(kind): int(number) for kind, number in table["failure"].value_counts().items()},
-        first_failure=failed[0].message if failed else None,
-        ttft=Distribution.of(record.ttft for record in succeeded),
-        itl=Distribution.of(gap for record in succeeded for gap in record.gaps),
-        tpot=Distribution.of(record.tpot for record in succeeded),
+        mean_concurrency=_rate(sum(record.end - record.sent for record in records), seconds),
+        max_concurrency=max((running for _, running in concurrency_steps(records)), default=0),
+        failures=dict(Counter(failure.kind for failure in failures).most_common()),
+        first_failure=failures[0].message if failures else None,
+        goodput=None if slo is None else _goodput(records, slo, seconds),
+        ttft=Distribution.of(record.ttft for record in good),
+        itl=Distribution.of(gap for record in good for gap in record.gaps),
+        tpot=Distribution.of(record.tpot for record in good),
         e2e=e2e,
+        queue_wait=Distribution.of(record.queue_wait for record in good),
         send_delay=Distribution.of(record.send_delay for record in open_loop),
         lag=Distribution.of(result.lag),
     )
 
 
-def frame(records: Iterable[RequestRecord]) -> pd.DataFrame:
-    """Return one row a request, with the columns of `_COLUMNS`; times in seconds, NaN where there is no value."""
-    rows = [
-        (
-            record.index,
-            record.ok,
-            record.start,
-            record.ttft,
-            record.tpot,
-            record.e2e,
-            len(record.chunk_times),
-            record.input_tokens,
-            record.output_tokens,
-            record.cached_tokens,
-            record.failure.kind if record.failure else None,
-        )
-        for record in records
-    ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+def _goodput(records: Sequence[RequestRecord], slo: Slo, seconds: float) -> Goodput:
+    good = [record for record in records if slo.met_by(record)]
+    return Goodput(
+        objectives=slo.limits(),
+        good_requests=len(good),
+        share=100.0 * len(good) / len(records) if records else 0.0,
+        requests_per_second=_rate(len(good), seconds),
+        tokens_per_second=_rate(_tokens(good), seconds),
+    )
 
 
-_COLUMNS = {
-    "index": "int64",
-    "ok": "bool",
-    "start": "float64",
-    "ttft": "float64",
-    "tpot": "float64",
-    "e2e": "float64",
-    "chunks": "int64",
-    "input_tokens": "float64",
-    "output_tokens": "float64",
-    "cached_tokens": "float64",
-    "failure": "object",
-}
+def _tokens(records: Sequence[RequestRecord]) -> int:
+    return sum(record.output_tokens or 0 for record in records)
 
 
 def _rate(amount: float, seconds: float) -> float:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, Self
 
 Clock = Callable[[], float]
 """Returns seconds; never goes back."""
@@ -35,12 +35,15 @@ class RequestRecord:
     """One request's raw measurements.
 
     Attributes:
-        index: which request of the workload.
+        index: which request of the workload; the turns of one conversation share it.
+        turn: which turn of its conversation, from 0.
+        workload: which part of a mixed workload it came from; None when there is one only.
         sent: when the request was handed to the HTTP client.
         due: when an open-loop schedule wanted it sent; None in a closed loop.
         chunk_times: arrival of every chunk that carried output, in order. One chunk may carry several tokens.
         end: when the answer was complete, or the failure was known.
         input_tokens, output_tokens, cached_tokens: from the server's `usage`; None where it said nothing.
+        queue_wait: seconds that it waited for its turn, where the server tells.
         finish_reason: as the server gave it.
         failure: None for a success.
     """
@@ -48,11 +51,14 @@ class RequestRecord:
     index: int
     sent: float
     due: float | None = None
+    turn: int = 0
+    workload: str | None = None
     chunk_times: list[float] = field(default_factory=list)
     end: float = float("nan")
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    queue_wait: float | None = None
     finish_reason: str | None = None
     failure: RequestFailure | None = None
 
@@ -101,6 +107,8 @@ class RequestRecord:
         failure = self.failure
         return {
             "index": self.index,
+            "turn": self.turn,
+            "workload": self.workload,
             "due": None if self.due is None else _since(origin, self.due),
             "sent": _since(origin, self.sent),
             "first_token": _since(origin, self.chunk_times[0]) if self.chunk_times else None,
@@ -109,9 +117,36 @@ class RequestRecord:
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cached_tokens": self.cached_tokens,
+            "queue_wait": self.queue_wait,
             "finish_reason": self.finish_reason,
             "failure": failure and {"kind": failure.kind, "message": failure.message, "status": failure.status},
         }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Return the record that `to_json` wrote, on a clock that starts with its run.
+
+        Raises:
+            KeyError, TypeError: `value` is something else.
+        """
+        failure = value["failure"]
+        first = value["first_token"]
+        gaps = value["gaps"]
+        return cls(
+            index=value["index"],
+            turn=value["turn"],
+            workload=value["workload"],
+            due=value["due"],
+            sent=value["sent"],
+            chunk_times=[] if first is None else list(accumulate(gaps, initial=first)),
+            end=value["end"],
+            input_tokens=value["input_tokens"],
+            output_tokens=value["output_tokens"],
+            cached_tokens=value["cached_tokens"],
+            queue_wait=value["queue_wait"],
+            finish_reason=value["finish_reason"],
+            failure=failure and RequestFailure(failure["kind"], failure["message"], failure["status"]),
+        )
 
 
 def _since(origin: float, moment: float) -> float:

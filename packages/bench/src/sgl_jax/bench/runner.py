@@ -12,15 +12,21 @@ from sgl_jax.bench.record import Clock, RequestRecord
 from sgl_jax.bench.strategy import Strategy
 from sgl_jax.bench.workload.base import RequestSpec
 
-Measure = Callable[[RequestSpec, float | None], Awaitable[RequestRecord]]
-"""Sends one request (due at the second argument, if at a set time) and returns its record; never raises for it."""
+Measure = Callable[[RequestSpec, RequestRecord], Awaitable[str]]
+"""Sends one request, completes its record, and returns the answer's text where the request has a next turn.
+
+It never raises for a request that fails."""
 
 
 class Observer(Protocol):
-    """Is told of every finished request while the run goes on."""
+    """Is told of every request while the run goes on; called on the event loop, so it must be quick."""
+
+    def on_start(self, record: RequestRecord) -> None:
+        """Take note of a request that leaves now; its record fills up while the answer comes."""
+        ...
 
     def on_record(self, record: RequestRecord) -> None:
-        """Take note of a finished request; called on the event loop, so it must be quick."""
+        """Take note of a finished request."""
         ...
 
 
@@ -52,15 +58,19 @@ async def run(
 ) -> RunResult:
     """Drive `strategy` over `requests` until it ends.
 
-    A request that fails becomes a record with a failure; the run goes on.
+    A request that fails becomes a record with a failure; the run goes on, its conversation does not.
     """
     records: list[RequestRecord] = []
 
-    async def send(request: RequestSpec, due: float | None) -> None:
-        record = await measure(request, due)
+    async def send(request: RequestSpec, due: float | None) -> RequestSpec | None:
+        record = RequestRecord(request.index, sent=clock(), due=due, turn=request.turn, workload=request.workload)
+        if observer is not None:
+            observer.on_start(record)
+        text = await measure(request, record)
         records.append(record)
         if observer is not None:
             observer.on_record(record)
+        return request.next_turn(text) if request.next_turn is not None and record.ok else None
 
     async with LagProbe(clock) as probe:
         origin, started_at = clock(), time.time()

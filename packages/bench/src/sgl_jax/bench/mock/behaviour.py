@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,24 +33,28 @@ class MockBehaviour:
         ttft: seconds from a request's arrival (or from its slot, see `slots`) to its first token.
         itl: seconds from each token to the next.
         tokens: tokens in every answer, however many were asked for; None means the request's `max_tokens`.
+        in_step: tokens of all requests leave together, at multiples of `itl`, as from a server that batches.
         tokens_per_chunk: tokens that one SSE chunk carries; a chunk leaves when its last token is due.
         freezes: spans in which nothing is computed or sent.
         slots: how many requests are served at a time, the others wait in line; None means all.
         fail_every: every n-th request is answered with HTTP 500; 0 means none.
         drop_every: every n-th stream loses its connection after half of its tokens; 0 means none.
         usage: whether answers carry `usage`.
+        stats: whether there are `/get_server_info` and `/metrics`.
         model: the served model's name.
     """
 
     ttft: float = 0.05
     itl: float = 0.01
     tokens: int | None = None
+    in_step: bool = False
     tokens_per_chunk: int = 1
     freezes: tuple[Freeze, ...] = ()
     slots: int | None = None
     fail_every: int = 0
     drop_every: int = 0
     usage: bool = True
+    stats: bool = True
     model: str = "mock"
 
     def chunk_sizes(self, max_tokens: int) -> list[int]:
@@ -64,7 +69,10 @@ class MockBehaviour:
         Both are seconds after the first request arrived. Dues come from `start` alone, so a late wake-up of the
         event loop delays one token and is not handed on to the next.
         """
-        return advance(start, self.ttft + (token - 1) * self.itl, self.freezes)
+        moment = advance(start, self.ttft + (token - 1) * self.itl, self.freezes)
+        if self.in_step and self.itl > 0:
+            return math.ceil(moment / self.itl - 1e-9) * self.itl
+        return moment
 
 
 def advance(start: float, work: float, freezes: Sequence[Freeze]) -> float:

@@ -82,9 +82,17 @@ async def read_request(reader: asyncio.StreamReader) -> HttpRequest | None:
 
 def json_response(status: int, value: dict[str, Any]) -> bytes:
     """Return a whole response with a JSON body."""
-    body = json.dumps(value, separators=(",", ":")).encode()
+    return _response(status, "application/json", json.dumps(value, separators=(",", ":")).encode())
+
+
+def text_response(text: str) -> bytes:
+    """Return a whole response with plain text."""
+    return _response(200, "text/plain; charset=utf-8", text.encode())
+
+
+def _response(status: int, content_type: str, body: bytes) -> bytes:
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {content_type}\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode("latin-1") + body

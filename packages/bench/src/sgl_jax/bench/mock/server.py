@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
 
+from sgl_jax.bench.mock.answer import Answer, chat_answer, made_up_words, prompt_tokens, text_answer
 from sgl_jax.bench.mock.behaviour import MockBehaviour
 from sgl_jax.bench.mock.http import (
     MAX_HEAD_BYTES,
@@ -27,7 +27,9 @@ from sgl_jax.bench.mock.http import (
     json_response,
     read_request,
     sse_chunk,
+    text_response,
 )
+from sgl_jax.bench.mock.stats import MockStats
 
 _DEFAULT_MAX_TOKENS = 16
 
@@ -39,47 +41,14 @@ class ServedRequest:
     Attributes:
         body: the request's JSON.
         arrived: when its last byte had been read.
+        begun: when it got its slot.
         sent: when each chunk with tokens was handed to the socket.
     """
 
     body: dict[str, Any]
     arrived: float
+    begun: float = 0.0
     sent: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The shape in which one route wraps its text; the rest is the same for all routes."""
-
-    id: str
-    kind: str
-    chunk_kind: str
-    delta: Callable[[str], dict[str, Any]]
-    whole: Callable[[str], dict[str, Any]]
-
-    def event(self, model: str, choices: list[dict[str, Any]], **extra: object) -> bytes:
-        value = {"id": self.id, "object": self.chunk_kind, "created": 0, "model": model, "choices": choices, **extra}
-        return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _chat_answer(number: int) -> _Answer:
-    return _Answer(
-        id=f"chatcmpl-{number}",
-        kind="chat.completion",
-        chunk_kind="chat.completion.chunk",
-        delta=lambda text: {"delta": {"content": text}},
-        whole=lambda text: {"message": {"role": "assistant", "content": text}},
-    )
-
-
-def _text_answer(number: int) -> _Answer:
-    return _Answer(
-        id=f"cmpl-{number}",
-        kind="text_completion",
-        chunk_kind="text_completion",
-        delta=lambda text: {"text": text},
-        whole=lambda text: {"text": text},
-    )
 
 
 class MockServer:
@@ -107,6 +76,7 @@ class MockServer:
         self._numbers = count(1)
         self._origin: float | None = None
         self._slots = asyncio.Semaphore(behaviour.slots) if behaviour.slots else contextlib.nullcontext()
+        self._stats = MockStats()
         self.log: list[ServedRequest] = []
 
     async def __aenter__(self) -> Self:
@@ -157,21 +127,24 @@ class MockServer:
     async def _answer(self, request: HttpRequest, writer: asyncio.StreamWriter) -> None:
         match request.method, request.path:
             case "POST", "/v1/chat/completions":
-                await self._generate(_chat_answer(next(self._numbers)), request, writer)
+                await self._generate(chat_answer(next(self._numbers)), request, writer)
             case "POST", "/v1/completions":
-                await self._generate(_text_answer(next(self._numbers)), request, writer)
+                await self._generate(text_answer(next(self._numbers)), request, writer)
             case "GET", "/health":
                 writer.write(json_response(200, {"status": "ok"}))
             case "GET", "/v1/models":
                 model = {"id": self._behaviour.model, "object": "model", "created": 0, "owned_by": "sgl-jax-bench"}
                 writer.write(json_response(200, {"object": "list", "data": [model]}))
-            case "GET", "/get_server_info":
-                writer.write(json_response(200, {"server": "sgl-jax-bench serve-mock"}))
+            case "GET", "/get_server_info" if self._behaviour.stats:
+                info = {"server": "sgl-jax-bench serve-mock", "stats": self._stats.to_json()}
+                writer.write(json_response(200, info))
+            case "GET", "/metrics" if self._behaviour.stats:
+                writer.write(text_response(self._stats.to_prometheus()))
             case _:
                 writer.write(error_response(404, f"no route {request.method} {request.path}"))
         await writer.drain()
 
-    async def _generate(self, answer: _Answer, request: HttpRequest, writer: asyncio.StreamWriter) -> None:
+    async def _generate(self, answer: Answer, request: HttpRequest, writer: asyncio.StreamWriter) -> None:
         arrived = time.perf_counter()
         if self._origin is None:
             self._origin = arrived
@@ -188,19 +161,37 @@ class MockServer:
         if _every(self._behaviour.fail_every, number):
             writer.write(error_response(500, "the mock fails this request on purpose"))
             return
-        async with self._slots:
+        async with self._slot(served):
             if body.get("stream"):
                 dropped = _every(self._behaviour.drop_every, number)
                 await self._stream(answer, served, sizes, writer, dropped=dropped)
             else:
-                await self._wait_for_token(time.perf_counter(), sum(sizes))
-                writer.write(json_response(200, self._whole(answer, body, sum(sizes))))
+                await self._wait_for_token(served.begun, sum(sizes))
+                writer.write(json_response(200, self._whole(answer, served, sum(sizes))))
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, served: ServedRequest) -> AsyncIterator[None]:
+        """Wait for a slot and keep it; the statistics know about both."""
+        stats = self._stats
+        stats.waiting += 1
+        try:
+            await self._slots.__aenter__()
+        finally:
+            stats.waiting -= 1
+        stats.running += 1
+        stats.prompt_tokens_total += prompt_tokens(served.body)
+        served.begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            stats.running -= 1
+            stats.finished_total += 1
+            await self._slots.__aexit__(None, None, None)
 
     async def _stream(
-        self, answer: _Answer, served: ServedRequest, sizes: list[int], writer: asyncio.StreamWriter, *, dropped: bool
+        self, answer: Answer, served: ServedRequest, sizes: list[int], writer: asyncio.StreamWriter, *, dropped: bool
     ) -> None:
         model = self._behaviour.model
-        start = time.perf_counter()
         writer.write(STREAM_HEAD)
         if answer.kind == "chat.completion":
             role = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
@@ -209,17 +200,18 @@ class MockServer:
         for position, size in enumerate(sizes):
             if dropped and position >= len(sizes) // 2:
                 raise ConnectionAbortedError("dropped on purpose")
-            choice = {"index": 0, **answer.delta(_words(tokens, size)), "finish_reason": None}
+            choice = {"index": 0, **answer.delta(made_up_words(tokens, size)), "finish_reason": None}
             event = sse_chunk(answer.event(model, [choice]))
             tokens += size
-            await self._wait_for_token(start, tokens)
+            await self._wait_for_token(served.begun, tokens)
+            self._stats.generated_tokens_total += size
             served.sent.append(time.perf_counter())
             writer.write(event)
             await writer.drain()
         last = {"index": 0, **answer.delta(""), "finish_reason": "length"}
         writer.write(sse_chunk(answer.event(model, [last])))
         if self._behaviour.usage and (served.body.get("stream_options") or {}).get("include_usage"):
-            writer.write(sse_chunk(answer.event(model, [], usage=_usage(served.body, tokens))))
+            writer.write(sse_chunk(answer.event(model, [], usage=self._usage(served, tokens))))
         writer.write(sse_chunk(b"[DONE]"))
         writer.write(STREAM_END)
 
@@ -230,8 +222,8 @@ class MockServer:
         while (left := due - time.perf_counter()) > 0:
             await asyncio.sleep(left)
 
-    def _whole(self, answer: _Answer, body: dict[str, Any], tokens: int) -> dict[str, Any]:
-        choice = {"index": 0, **answer.whole(_words(0, tokens)), "finish_reason": "length"}
+    def _whole(self, answer: Answer, served: ServedRequest, tokens: int) -> dict[str, Any]:
+        choice = {"index": 0, **answer.whole(made_up_words(0, tokens)), "finish_reason": "length"}
         value: dict[str, Any] = {
             "id": answer.id,
             "object": answer.kind,
@@ -240,8 +232,15 @@ class MockServer:
             "choices": [choice],
         }
         if self._behaviour.usage:
-            value["usage"] = _usage(body, tokens)
+            value["usage"] = self._usage(served, tokens)
         return value
+
+    def _usage(self, served: ServedRequest, tokens: int) -> dict[str, Any]:
+        asked = prompt_tokens(served.body)
+        usage: dict[str, Any] = {"prompt_tokens": asked, "completion_tokens": tokens, "total_tokens": asked + tokens}
+        if self._behaviour.slots:
+            usage["queue_time"] = round(served.begun - served.arrived, 6)
+        return usage
 
 
 def _every(n: int, number: int) -> bool:
@@ -253,14 +252,3 @@ def _max_tokens(body: dict[str, Any]) -> int:
     if not isinstance(value, int) or value < 1:
         raise BadRequestError("max_tokens must be a positive integer")
     return value
-
-
-def _words(first: int, number: int) -> str:
-    """Return `number` made-up tokens. One token is one word and a half, so that counting words gives a wrong sum."""
-    return "".join(f" mo ck{index}" if index % 2 else f" mock{index}" for index in range(first, first + number))
-
-
-def _usage(body: dict[str, Any], tokens: int) -> dict[str, Any]:
-    prompt = body.get("prompt", "") or " ".join(str(message.get("content")) for message in body.get("messages", []))
-    prompt_tokens = max(1, len(str(prompt).split()))
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens}

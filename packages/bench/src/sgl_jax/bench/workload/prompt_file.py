@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sgl_jax.bench.errors import WorkloadError
+from sgl_jax.bench.workload.files import read_text
 from sgl_jax.bench.workload.prompts import PromptCycle
 
 
@@ -14,12 +14,7 @@ def read_prompt_file(path: Path, max_tokens: int) -> PromptCycle:
     Raises:
         WorkloadError: the file cannot be read, is not UTF-8, or holds no prompt.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise WorkloadError(f"cannot read prompt file {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise WorkloadError(f"prompt file {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    text = read_text(path, "prompt file")
     # Not splitlines(): that also breaks at form feeds and U+2028, which may stand inside a prompt.
     prompts = [line.strip() for line in text.split("\n") if line.strip()]
     return PromptCycle(f"prompt file {path.name}", prompts, max_tokens)

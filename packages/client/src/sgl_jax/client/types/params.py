@@ -61,7 +61,12 @@ class _OpenAIParams(RequestOptions, total=False):
     n: int | None
     presence_penalty: float | None
     frequency_penalty: float | None
+    repetition_penalty: float | None
+    """Over prompt and answer; 1 is none."""
     logit_bias: Mapping[str, float] | None
+    """Token id, as a string, to a value in [-100, 100]."""
+    min_tokens: int | None
+    """Nothing ends the answer before so many tokens."""
     stream_options: StreamOptions | None
     user: str | None
 
@@ -103,6 +108,9 @@ class SamplingParams(TypedDict, total=False):
     n: int
     presence_penalty: float
     frequency_penalty: float
+    repetition_penalty: float
+    min_new_tokens: int
+    logit_bias: Mapping[str, float]
 
 
 class GenerateParams(RequestOptions, total=False):

@@ -1,0 +1,1 @@
+"""Comparing runs: is the new one really slower, or is it noise?"""

@@ -1,0 +1,1 @@
+"""Pictures of runs and sweeps. Importing what is in here loads matplotlib."""

@@ -1,0 +1,1 @@
+"""The server under test: requests out, records in."""

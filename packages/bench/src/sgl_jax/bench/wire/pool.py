@@ -1,0 +1,107 @@
+"""Connections to one server: opened when wanted, kept for the next exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from sgl_jax.bench.record import Clock
+from sgl_jax.bench.wire.address import ServerAddress
+from sgl_jax.bench.wire.connection import Connection, ReadBuffer
+from sgl_jax.bench.wire.errors import ConnectError
+
+_KEEP_SECONDS = 4.0
+"""Uvicorn drops idle connections after 5 s, and a POST that meets a dropped one cannot be repeated."""
+
+
+class ConnectionPool:
+    """An async context manager that owns connections and lends them out, with no limit to their number.
+
+    The server's name is looked up once, so that no measured request pays for it.
+
+    Args:
+        address: where the server listens.
+        connect_seconds: how long opening a connection may take.
+        clock: stamps what is read.
+    """
+
+    def __init__(self, address: ServerAddress, connect_seconds: float, clock: Clock = time.perf_counter) -> None:
+        self._address = address
+        self._connect_seconds = connect_seconds
+        self._clock = clock
+        self._buffer = ReadBuffer()
+        self._idle: list[tuple[float, Connection]] = []
+        self._hosts: Sequence[str] = ()
+        self._tls = ssl.create_default_context() if address.secure else None
+
+    @property
+    def address(self) -> ServerAddress:
+        """Where the server listens."""
+        return self._address
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for _, connection in self._idle:
+            connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # transports close in the loop's next round
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one exchange; leaving early closes it, upon which a server gives the request up.
+
+        Raises:
+            ConnectError: nobody answers there.
+        """
+        connection = self._take_idle() or await self._open()
+        try:
+            yield connection
+        finally:
+            if connection.reusable:
+                self._idle.append((self._clock(), connection))
+            else:
+                connection.close()
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            since, connection = self._idle.pop()
+            if connection.reusable and self._clock() - since < _KEEP_SECONDS:
+                return connection
+            connection.close()
+        return None
+
+    async def _open(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        address = self._address
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                if not self._hosts:
+                    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+                    self._hosts = list(dict.fromkeys(str(where[4][0]) for where in found))
+                for position, host in enumerate(self._hosts):
+                    try:
+                        _, connection = await loop.create_connection(
+                            lambda: Connection(self._clock, self._buffer),
+                            host,
+                            address.port,
+                            ssl=self._tls,
+                            server_hostname=address.host if self._tls else None,
+                        )
+                    except OSError:
+                        if position + 1 == len(self._hosts):
+                            raise
+                        continue
+                    self._hosts = (host,)
+                    return connection
+        except TimeoutError as error:
+            raise ConnectError(f"no connection within {self._connect_seconds:g} s") from error
+        except (OSError, ssl.SSLError) as error:
+            raise ConnectError(error.strerror or str(error) or type(error).__name__) from error
+        raise ConnectError(f"no address known for {address.host}")
