@@ -35,9 +35,13 @@ def _share_compiled_programs() -> None:
 _share_compiled_programs()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `-n 2`: processes share the suite file by file; all tests of the one real server stay together."""
+    """For `-n 2`: processes share the suite file by file; all tests of the one real server stay together and begin."""
+
+    def needs_the_server(item: pytest.Item) -> bool:
+        return item.path.parent.name in ("e2e", "contract")
+
     for item in items:
-        folder = item.path.parent
-        group = "server" if folder.name in ("e2e", "contract") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group("server" if needs_the_server(item) else str(item.path)))
+    items.sort(key=lambda item: not needs_the_server(item))

@@ -30,7 +30,9 @@ class Reader:
         self.socket = socket.create_connection(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         payload = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}"
+        )
         self.socket.sendall(f"{head}\r\n\r\n".encode() + payload)
         self.socket.setblocking(False)
         self.tokens: list[tuple[str, float]] = []

@@ -21,7 +21,7 @@ def test_the_pytest_example_passes_and_keeps_a_baseline(
 ) -> None:
     monkeypatch.setenv("SGL_JAX_BASE_URL", start_mock(MockBehaviour(ttft=0.002, itl=0.0)).url)
     monkeypatch.chdir(tmp_path)
-    spec = importlib.util.spec_from_file_location("test_latency", EXAMPLES / "test_latency.py")
+    spec = importlib.util.spec_from_file_location("pytest_example", EXAMPLES / "pytest_example.py")
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)

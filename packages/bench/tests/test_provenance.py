@@ -17,7 +17,7 @@ def test_it_says_what_ran_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert value["command"] == "run"
     assert value["flags"] == {"seed": 3}
     assert value["versions"]["sgl-jax-bench"]
-    assert value["versions"]["pandas"]
+    assert value["versions"]["numpy"]
     assert value["machine"]["cpus"] >= 1
     assert value["git"] is None
 

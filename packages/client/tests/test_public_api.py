@@ -60,6 +60,7 @@ def test_names_of_the_types():
         "ModelList",
         "PromptTokensDetails",
         "RequestOptions",
+        "ResponseFormat",
         "SamplingParams",
         "StreamOptions",
         "ToolCall",

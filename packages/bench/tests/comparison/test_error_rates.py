@@ -15,10 +15,10 @@ from sgl_jax.bench.results import Results
 from sgl_jax.bench.runner import RunResult
 
 PAIRS = 200
-REGRESSIONS = 60
+REGRESSIONS = 40
 RUNS = 3
-REQUESTS = 100
-GAPS = 8
+REQUESTS = 120
+GAPS = 6
 STREAMS = 8
 RUN_NOISE = 0.02
 

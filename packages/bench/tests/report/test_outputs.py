@@ -14,7 +14,7 @@ from sgl_jax.bench.errors import ResultsError
 from sgl_jax.bench.report.outputs import Document, check_outputs, write_output
 from sgl_jax.bench.report.run_document import RunDocument
 from sgl_jax.bench.report.sweep_document import SweepDocument
-from sgl_jax.bench.results import Results
+from sgl_jax.bench.results import Results, read_document
 from sgl_jax.bench.server_side.series import ServerSeries
 from sgl_jax.bench.slo import Slo
 from sgl_jax.bench.sweep.results import Level, SweepResults
@@ -116,9 +116,12 @@ def test_markdown_holds_the_tables(document: Document, tmp_path: Path) -> None:
 def test_a_sweep_survives_its_file(tmp_path: Path, make_results: MakeResults) -> None:
     sweep = _sweep(make_results(slo=Slo(ttft=0.3)))
     write_output(SweepDocument(sweep), tmp_path / "sweep.json")
-    again = SweepResults.read(tmp_path / "sweep.json")
+    path = tmp_path / "sweep.json"
+    again = SweepResults.from_document(read_document(path), path)
     assert json.dumps(again.to_json()) == json.dumps(sweep.to_json())
     assert again.levels == sweep.levels
+    with pytest.raises(ResultsError, match=r"sweep\.json is damaged: KeyError"):
+        SweepResults.from_document({"levels": []}, path)
 
 
 @pytest.mark.parametrize(

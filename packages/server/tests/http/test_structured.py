@@ -116,3 +116,115 @@ async def test_a_schema_too_deep_to_copy_is_refused(http: httpx.AsyncClient) -> 
         response = await http.post("/v1/chat/completions", json={"messages": HI, **fields})
         assert response.status_code == 400
         assert "deeper" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("said", "setup", "after", "opening"),
+    [
+        ("", {}, "</think>", "<think>"),
+        ("<think>\n", {}, "</think>", ""),
+        ("<think>\n\n</think>\n\n", {}, "", ""),
+        ("", {"reasoning": "none"}, "", ""),
+        ("", {"reasoning": "deepseek-r1"}, "</think>", ""),
+        ("", {"reasoning": "mistral"}, "[/THINK]", "[THINK]"),
+        ("", {"reasoning": "gpt-oss"}, "<|channel|>final<|message|>", ""),
+        ("<|channel|>final<|message|>", {"reasoning": "gpt-oss"}, "", ""),
+    ],
+)
+async def test_it_begins_behind_the_reasoning(
+    make_speaker: Any, connect: Any, said: str, setup: dict[str, str], after: str, opening: str
+) -> None:
+    template = f"{{# </think> #}}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}{said}"
+    app, engine = make_speaker("a", template, **{"tools": "none", **setup})
+    async with connect(app) as http:
+        response = await http.post("/v1/chat/completions", json={"messages": HI, "regex": "a"})
+        assert response.status_code == 200, response.text
+        await http.post("/v1/completions", json={"prompt": "Hi", "regex": "a"})
+    chat, plain = (request.sampling.grammar for request in engine.submitted)
+    assert chat == Grammar(kind="regex", text="a", after=after, opening=opening)
+    assert plain == Grammar(kind="regex", text="a")
+
+
+F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}}}
+STRICT = {"type": "function", "function": {**F["function"], "strict": True}}  # type: ignore[dict-item]
+QWEN = "{# </think> <tool_call> #}{% for m in messages %}{{ m.content }}{% endfor %}"
+GPT_OSS = "{# <|channel|> <|message|> #}{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+async def held_to(make_speaker: Any, connect: Any, template: str, **fields: Any) -> Grammar | None:
+    app, engine = make_speaker("a", template)
+    async with connect(app) as http:
+        response = await http.post("/v1/chat/completions", json={"messages": HI, **fields})
+        assert response.status_code == 200, response.text
+    grammar: Grammar | None = engine.submitted[0].sampling.grammar
+    return grammar
+
+
+def root_of(grammar: Grammar | None) -> Any:
+    assert grammar is not None
+    assert grammar.kind == "structural_tag"
+    return json.loads(grammar.text)["format"]
+
+
+async def test_free_tools_bind_nothing_unless_strict(make_speaker: Any, connect: Any) -> None:
+    assert await held_to(make_speaker, connect, QWEN, tools=[F]) is None
+    assert await held_to(make_speaker, connect, QWEN, tools=[STRICT], tool_choice="none") is None
+    grammar = await held_to(make_speaker, connect, QWEN, tools=[STRICT, F])
+    root = root_of(grammar)
+    assert grammar is not None
+    assert (grammar.after, grammar.opening, grammar.optional) == ("</think>", "<think>", True)
+    assert (root["type"], root["triggers"]) == ("triggered_tags", ["<tool_call>"])
+    contents = [tag["content"] for tag in root["tags"]]
+    assert [content["lenient"] for content in contents] == [False, True]
+    assert [content["json_schema"].get("additionalProperties") for content in contents] == [False, None]
+
+
+async def test_required_calls_come_behind_the_reasoning(make_speaker: Any, connect: Any) -> None:
+    grammar = await held_to(make_speaker, connect, QWEN, tools=[F], tool_choice="required", regex="a")
+    assert grammar is not None
+    assert (grammar.after, grammar.opening, grammar.optional) == ("</think>", "<think>", False)
+    (calls,) = root_of(grammar)["elements"]
+    assert (calls["at_least_one"], calls["stop_after_first"]) == (True, False)
+
+
+async def test_a_form_may_give_way_to_calls(make_speaker: Any, connect: Any) -> None:
+    for fields, kind in (
+        ({"regex": "a"}, "regex"),
+        ({"json_schema": {}}, "json_schema"),
+        ({"choice": ["b"]}, "const_string"),
+    ):
+        form, calls = root_of(await held_to(make_speaker, connect, QWEN, tools=[F], **fields))["elements"]
+        assert form["type"] == kind
+        assert calls["type"] == "sequence"
+    # What cannot stand in a structural tag, or is wrong, is left as it is.
+    for fields in {"ebnf": "start: x"}, {"json_schema": "{"}, {"structural_tag": OLD_TAG}:
+        grammar = await held_to(make_speaker, connect, QWEN, tools=[F], **fields)
+        assert grammar is not None
+        assert grammar.text in ("start: x", "{", json.dumps(OLD_TAG, separators=(",", ":")))
+
+
+async def test_harmony_has_its_own_ways(make_speaker: Any, connect: Any) -> None:
+    forced = await held_to(make_speaker, connect, GPT_OSS, tools=[F], tool_choice="required")
+    assert forced is not None
+    assert (forced.after, root_of(forced)["elements"][0]["type"]) == ("", "optional")
+    strict = await held_to(make_speaker, connect, GPT_OSS, tools=[STRICT])
+    assert strict is not None
+    assert (strict.after, strict.optional) == ("to=functions.", True)
+    both = await held_to(make_speaker, connect, GPT_OSS, tools=[F], regex="a")
+    assert both == Grammar(kind="regex", text="a", after="<|channel|>final<|message|>", optional=True)
+
+
+@pytest.mark.parametrize("template", [QWEN, "{# <tool_call> <arg_key> #}x"])
+async def test_tools_that_no_grammar_can_hold(make_speaker: Any, connect: Any, template: str) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"items": deep}
+    app, engine = make_speaker("a", template)
+    async with connect(app) as http:
+        for parameters in ({"properties": {"a": deep}}, {"anyOf": [{}], "properties": {"a": deep}}):
+            tool = {"type": "function", "function": {"name": "f", "parameters": parameters, "strict": True}}
+            for choice in ("required", "auto"):
+                body = {"messages": HI, "tools": [tool], "tool_choice": choice}
+                response = await http.post("/v1/chat/completions", json=body)
+                assert (response.status_code, response.json()["error"]["param"]) == (400, "tools")
+    assert not engine.submitted

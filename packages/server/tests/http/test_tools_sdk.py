@@ -75,7 +75,7 @@ def test_the_guides_example_works(
     make_speaker: Callable[..., Any], serve: Callable[[Any], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     guide = (Path(__file__).parents[4] / "docs/guides/http-api.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
+    code, _ = re.findall(r"^```python\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
     app, engine = make_speaker("", "{% for m in messages %}{{ m.content }}{% endfor %}{# <tool_call> #}")
 
     def script(request: Any) -> Any:

@@ -8,7 +8,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_PACKAGES = ("sgl-jax-bench", "sgl-jax-client", "httpx", "pandas", "numpy")
+_PACKAGES = ("sgl-jax-bench", "sgl-jax-client", "numpy")
 
 
 def collect_provenance(command: str, flags: dict[str, Any], server: dict[str, Any]) -> dict[str, Any]:

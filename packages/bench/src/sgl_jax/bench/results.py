@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SCHEMA = "sgl-jax-bench/1"
 """Changes when a reader of the old form would misread the new one."""
 
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError)
+"""What reading a document of another form ends in."""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -109,12 +112,20 @@ class Results:
         Raises:
             ResultsError: it cannot be read, or is something else.
         """
-        document = read_document(Path(path))
+        return cls.from_document(read_document(Path(path)), Path(path))
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], path: Path) -> Self:
+        """Return the results of a document that was read from `path`.
+
+        Raises:
+            ResultsError: it holds something else.
+        """
         if "levels" in document:
             raise ResultsError(f"{path} holds a sweep, and a single run is wanted: a file of `run` or `load`")
         try:
             return cls.from_json(document)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except DAMAGE as error:
             raise ResultsError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
     def write(self, path: str | Path) -> None:

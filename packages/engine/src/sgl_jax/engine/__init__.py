@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         QueueFullError,
         SglJaxError,
     )
+    from sgl_jax.engine.grammar import Grammar
     from sgl_jax.engine.sampling_params import SamplingParams
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "Completion": "completion",
     "Engine": "engine",
     "EngineConfig": "config.engine_config",
+    "Grammar": "grammar",
     "SamplingParams": "sampling_params",
     **dict.fromkeys(
         (
@@ -59,6 +61,7 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "EngineDeadError",
+    "Grammar",
     "InvalidRequestError",
     "ModelLoadError",
     "QueueFullError",

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _generate(model, arguments, notes)
     except SglJaxError as error:
-        notes.print(f"[red]error:[/] {error}", highlight=False)
+        notes.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
 
 

@@ -82,7 +82,6 @@ class StepPlan(msgspec.Struct, frozen=True):
         """Whether any row that draws asked for log-probabilities."""
         return any(slot.sample and slot.sampling.logprobs is not None for slot in self.slots)
 
-
     @property
     def wants_scores(self) -> bool:
         """Whether any row wants log-probabilities of its prompt."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
-from sgl_jax.server.access import AccessMiddleware
+from sgl_jax.server.access import PROBES, AccessMiddleware
 from sgl_jax.server.auth import AuthMiddleware, Keys
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.disconnect import ClientGoneError, on_client_gone
@@ -98,6 +99,14 @@ class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
 _DEFAULTS = AppOptions()
 
 
+def _telemetry(context: ServerContext) -> TelemetryConfig:
+    """FastAPI's own part of the traces: the span of the HTTP request, and nothing else."""
+    none: TelemetryConfig = {"auto_configure": False, "metrics": False, "logs": False, "operation_spans": False}
+    if context.traces is None:
+        return {**none, "tracing": False}
+    return {**none, "tracer_provider": context.traces.provider, "exclude": lambda scope: scope["path"] in PROBES}
+
+
 def create_app(context: ServerContext, options: AppOptions = _DEFAULTS) -> FastAPI:
     """The ASGI application. It answers at once; generating routes say 503 until the engine is ready.
 
@@ -108,6 +117,7 @@ def create_app(context: ServerContext, options: AppOptions = _DEFAULTS) -> FastA
         version=VERSION,
         description="OpenAI-compatible and SGLang-native inference on JAX.",
         redirect_slashes=False,
+        telemetry=_telemetry(context),
     )
     # From the inside out. A browser's question whether it may ask bears no key, so that CORS comes before the keys.
     app.add_middleware(AuthMiddleware, keys=options.keys)

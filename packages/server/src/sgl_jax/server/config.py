@@ -45,6 +45,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         log_file: takes the log beside stderr.
         access_log: whether every answer is logged.
         enable_metrics: whether `/metrics` is answered.
+        otlp_traces_endpoint: URL that takes OpenTelemetry traces (OTLP over HTTP); None makes none.
         drain_seconds: how long running requests may go on after SIGTERM or Ctrl-C.
         on_engine_death: `restart` starts another engine; `exit` ends the server with an error; `stay` keeps answering
             /health.
@@ -73,6 +74,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_file: str | None = None
     access_log: bool = True
     enable_metrics: bool = True
+    otlp_traces_endpoint: str | None = None
     drain_seconds: float = 2.0
     on_engine_death: Literal["restart", "exit", "stay"] = "restart"
     max_restarts: int = 5
@@ -105,6 +107,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             find_format(REASONING_FORMATS, self.reasoning_parser, None)
         except KeyError as error:
             raise ConfigError(f"{flag} must be one of {', '.join(names)}, got {error.args[0]!r}.") from None
+        if not (self.otlp_traces_endpoint or "http://").startswith(("http://", "https://")):
+            raise ConfigError(f"--otlp-traces-endpoint must be an HTTP URL, got {self.otlp_traces_endpoint!r}.")
         if self.on_engine_death not in ON_ENGINE_DEATH:
             raise ConfigError(f"--on-engine-death must be one of {', '.join(ON_ENGINE_DEATH)}.")
         if self.max_restarts < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sgl_jax.engine.messages import EngineClient, EngineInfo, Phase
 from sgl_jax.engine.text.chat_template import ChatTemplate
@@ -15,6 +16,9 @@ from sgl_jax.server.limits import Limits
 from sgl_jax.server.live import LiveRequests
 from sgl_jax.server.metrics.counters import Counters
 from sgl_jax.server.parsing.chat_format import ChatFormat
+
+if TYPE_CHECKING:
+    from sgl_jax.server.traces import Traces  # OpenTelemetry, which need not be installed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,7 @@ class ServerContext:
         live: requests in flight by public id.
         unknown_fields: request fields that were already warned about.
         counters: what the web process counts, for `/metrics`.
+        traces: where the times of each sequence go, too; None when nobody wants them.
     """
 
     engine: EngineClient
@@ -48,6 +53,7 @@ class ServerContext:
     live: LiveRequests = field(default_factory=LiveRequests)
     unknown_fields: UnknownFields = field(default_factory=UnknownFields)
     counters: Counters = field(default_factory=Counters)
+    traces: Traces | None = None
 
     def ready_info(self) -> EngineInfo:
         """Facts of the ready engine.

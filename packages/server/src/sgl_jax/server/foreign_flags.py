@@ -60,12 +60,12 @@ NEUTRAL: tuple[Neutral, ...] = (
         aliases=("expert-parallel-size", "ep"),
         reason="expert parallelism is not there yet",
     ),
+    Neutral(name="grammar-backend", kind=str, reason="--grammar-backend has no effect: llguidance is the only one"),
     Neutral(name="tokenizer-mode", kind=str, accepts="auto", reason="there is one tokenizer implementation"),
 )
 
 _SPECULATIVE = "speculative decoding is not there yet"
 _LORA = "LoRA adapters are not there yet"
-_GRAMMAR = "structured output is not there yet"
 _TORCH = "it tunes PyTorch and CUDA graphs; XLA compiles every step here"
 
 REFUSED: dict[str, str] = {
@@ -76,7 +76,6 @@ REFUSED: dict[str, str] = {
     "enable-lora": _LORA,
     "enable-mixed-chunk": "prefill chunks and decoding always share steps",
     "enable-torch-compile": _TORCH,
-    "grammar-backend": _GRAMMAR,
     "is-embedding": "embedding models are not there yet",
     "json-model-override-args": "edit the model's config.json instead",
     "lora-paths": _LORA,

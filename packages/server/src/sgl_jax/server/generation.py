@@ -109,6 +109,7 @@ class Generation:
         self._texts = [TextStream(tokenizer, request.sampling) for request in job.requests]
         counters = Counters() if job.is_probe else context.counters
         self._clocks = {index: SequenceClock(counters) for index in range(len(job.requests))}
+        self._trace = None if context.traces is None or job.is_probe else context.traces.begin(job.requests)
         self._outputs: AsyncIterator[TokenDelta] | None = None  # of the only sequence
         # Of several. Bounded: while its reader lags, what comes is joined where it comes in.
         self._queue: asyncio.Queue[tuple[int, TokenDelta | Exception]] = asyncio.Queue(len(job.requests))
@@ -150,7 +151,7 @@ class Generation:
         self._clocks[index].tick(delta)
         if step.finish is not None:
             request_id = self._open.pop(index)
-            self._clocks.pop(index).end(step.finish.reason)
+            self._end(index, step.finish.reason)
             if step.finish.reason == "error":
                 raise from_finish(step.finish, self._job.renames)
             if step.finish.reason == "abort" and self._deadline.passed:
@@ -196,12 +197,16 @@ class Generation:
         with contextlib.suppress(SglJaxError):
             await self._engine.abort([request_id])
 
+    def _end(self, index: int, outcome: Outcome) -> None:
+        timeline = self._clocks.pop(index).end(outcome)
+        if self._trace is not None:
+            self._trace(index, timeline)
+
     async def _release(self, outcome: Outcome) -> None:
         self._live.remove(self._names)
         self._deadline.stop()
-        for clock in self._clocks.values():
-            clock.end(outcome)
-        self._clocks.clear()
+        for index in list(self._clocks):
+            self._end(index, outcome)
         unfinished = list(self._open.values())
         self._open.clear()
         for pump in self._pumps.values():

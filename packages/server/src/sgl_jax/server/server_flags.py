@@ -147,6 +147,15 @@ SERVER_FLAGS: tuple[Flag, ...] = (
         help="answer GET /metrics (the default; --no-enable-metrics does not)",
     ),
     Flag(
+        name="otlp-traces-endpoint",
+        target="server",
+        group=_LOG,
+        kind=str,
+        metavar="URL",
+        env="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        help="send OpenTelemetry traces there, such as to http://localhost:4318/v1/traces; needs the extra [otel]",
+    ),
+    Flag(
         name="drain-seconds",
         target="server",
         group=_SERVER,

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -31,6 +31,9 @@ from sgl_jax.server.openai.messages import takes_arguments_as_text
 from sgl_jax.server.parsing.chat_format import ChatFormat
 
 logger = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from sgl_jax.server.traces import Traces
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than what clients keep idle connections for, so that none is closed under a new request."""
@@ -83,6 +86,24 @@ def read_chat_template(given: str) -> str:
         raise ConfigError(f"--chat-template={given} cannot be read: {error}.") from error
 
 
+def make_traces(config: ServerConfig) -> Traces | None:
+    """Where traces go; None when nobody wants them.
+
+    Raises:
+        ConfigError: they are wanted, and what makes them is not installed.
+    """
+    if config.otlp_traces_endpoint is None:
+        return None
+    try:
+        from sgl_jax.server.traces import Traces
+    except ImportError as error:
+        raise ConfigError(
+            f"--otlp-traces-endpoint needs a package that is not installed ({error.name}): "
+            "pip install 'sgl-jax-server[otel]'."
+        ) from error
+    return Traces(config.otlp_traces_endpoint, config.served_model_name)
+
+
 class WebServer(uvicorn.Server):
     """uvicorn on a socket that is bound already, stopped by us instead of by its own signal handlers."""
 
@@ -101,6 +122,7 @@ class WebServer(uvicorn.Server):
         )
         super().__init__(config)
         self._accepting = asyncio.Event()
+        self._traces: Traces | None = None
         # Not one for WebSockets among them: ws="none".
         connections = cast("Collection[Connection]", self.server_state.connections)
         self._watch = ConnectionWatch(connections, server.max_stall_seconds)
@@ -116,6 +138,7 @@ class WebServer(uvicorn.Server):
             ModelLoadError, ConfigError: as `load_text_side`.
         """
         text = load_text_side(config)
+        traces = make_traces(config.server)
         context = ServerContext(
             engine=engine,
             tokenizer=text.tokenizer,
@@ -124,6 +147,7 @@ class WebServer(uvicorn.Server):
             served_model_name=config.server.served_model_name,
             phase=engine.phase,
             restarts=lambda: engine.restarts,
+            traces=traces,
             limits=Limits(
                 max_body_bytes=config.server.max_body_bytes,
                 body_seconds=config.server.max_body_seconds,
@@ -137,7 +161,9 @@ class WebServer(uvicorn.Server):
             access_log=config.server.access_log,
             metrics=config.server.enable_metrics,
         )
-        return cls(create_app(context, options), config.server, tls)
+        web = cls(create_app(context, options), config.server, tls)
+        web._traces = traces
+        return web
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -160,6 +186,8 @@ class WebServer(uvicorn.Server):
             await self.serve(sockets=[listener])
         finally:
             watching.cancel()
+            if self._traces is not None:
+                await asyncio.to_thread(self._traces.close)
 
     def stop(self) -> None:
         """Takes no more connections, and lets the open requests end."""

@@ -69,9 +69,10 @@ def _document(args: argparse.Namespace) -> Document:
     from sgl_jax.bench.results import Results, read_document
     from sgl_jax.bench.sweep.results import SweepResults
 
-    if "levels" in read_document(args.results):
-        if args.slo is not None:
-            raise ResultsError("a sweep keeps no single requests: give --slo to the sweep itself")
-        return SweepDocument(SweepResults.read(args.results))
-    results = Results.read(args.results)
-    return RunDocument(results if args.slo is None else replace(results, slo=args.slo))
+    document = read_document(args.results)
+    if "levels" not in document:
+        results = Results.from_document(document, args.results)
+        return RunDocument(results if args.slo is None else replace(results, slo=args.slo))
+    if args.slo is not None:
+        raise ResultsError("a sweep keeps no single requests: give --slo to the sweep itself")
+    return SweepDocument(SweepResults.from_document(document, args.results))

@@ -91,7 +91,7 @@ class LiveProgress:
         table.add_row(*_latency("TTFT", [record.ttft for record in recent]))
         table.add_row(*_latency("ITL", [gap for record in recent for gap in record.gaps[:10]]))
         table.add_row(*_latency("E2E", [record.e2e for record in recent]))
-        return Group(self._bar, table, sparkline(self._curve))
+        return Group(self._bar, table, f"Chunks/s    {sparkline(self._curve)}")
 
 
 def _latency(name: str, values: list[float | None] | list[float]) -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sgl_jax.bench.errors import ResultsError
 from sgl_jax.bench.metrics import Summary
-from sgl_jax.bench.results import SCHEMA, read_document
+from sgl_jax.bench.results import DAMAGE, SCHEMA
 from sgl_jax.bench.server_side.series import ServerSeries
 
 
@@ -90,13 +90,13 @@ class SweepResults:
         )
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a results file of `sweep`.
+    def from_document(cls, document: dict[str, Any], path: Path) -> Self:
+        """Return the results of a document that was read from `path`.
 
         Raises:
-            ResultsError: it cannot be read, or is something else.
+            ResultsError: it holds something else.
         """
         try:
-            return cls.from_json(read_document(path))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return cls.from_json(document)
+        except DAMAGE as error:
             raise ResultsError(f"{path} is damaged: {type(error).__name__} {error}") from error

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -36,7 +36,7 @@ class ConnectionPool:
         self._clock = clock
         self._buffer = ReadBuffer()
         self._idle: list[tuple[float, Connection]] = []
-        self._hosts: Sequence[str] = ()
+        self._hosts: list[str] = []
         self._tls = ssl.create_default_context() if address.secure else None
 
     @property
@@ -78,30 +78,35 @@ class ConnectionPool:
         return None
 
     async def _open(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        address = self._address
         try:
             async with asyncio.timeout(self._connect_seconds):
-                if not self._hosts:
-                    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-                    self._hosts = list(dict.fromkeys(str(where[4][0]) for where in found))
-                for position, host in enumerate(self._hosts):
-                    try:
-                        _, connection = await loop.create_connection(
-                            lambda: Connection(self._clock, self._buffer),
-                            host,
-                            address.port,
-                            ssl=self._tls,
-                            server_hostname=address.host if self._tls else None,
-                        )
-                    except OSError:
-                        if position + 1 == len(self._hosts):
-                            raise
-                        continue
-                    self._hosts = (host,)
-                    return connection
+                self._hosts = self._hosts or await self._look_up()
+                return await self._connect()
         except TimeoutError as error:
             raise ConnectError(f"no connection within {self._connect_seconds:g} s") from error
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             raise ConnectError(error.strerror or str(error) or type(error).__name__) from error
-        raise ConnectError(f"no address known for {address.host}")
+
+    async def _look_up(self) -> list[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(where[4][0]) for where in found))
+
+    async def _connect(self) -> Connection:
+        """Try the server's addresses in turn; the one that answers is used from then on."""
+        failure = OSError(f"no address known for {self._address.host}")
+        for host in self._hosts:
+            try:
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(self._clock, self._buffer),
+                    host,
+                    self._address.port,
+                    ssl=self._tls,
+                    server_hostname=self._address.host if self._tls else None,
+                )
+            except OSError as error:
+                failure = error
+                continue
+            self._hosts = [host]
+            return connection
+        raise failure

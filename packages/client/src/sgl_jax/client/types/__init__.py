@@ -23,6 +23,7 @@ from sgl_jax.client.types.params import (
     MessageParam,
     Messages,
     RequestOptions,
+    ResponseFormat,
     SamplingParams,
     StreamOptions,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "ModelList",
     "PromptTokensDetails",
     "RequestOptions",
+    "ResponseFormat",
     "SamplingParams",
     "StreamOptions",
     "ToolCall",

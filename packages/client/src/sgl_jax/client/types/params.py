@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import httpx
@@ -41,6 +41,48 @@ class StreamOptions(TypedDict, total=False):
     """Send token counts at the end."""
 
 
+class JsonSchema(TypedDict, total=False):
+    """A JSON schema for an answer."""
+
+    name: Required[str]
+    schema: Required[Mapping[str, Any]]
+    description: str
+    strict: bool | None
+    """True closes objects where the schema does not say; False passes over what cannot be kept to."""
+
+
+class TextFormat(TypedDict):
+    """No form in particular."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(TypedDict):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchemaFormat(TypedDict):
+    """JSON that fits a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+class StructuralTagFormat(TypedDict, total=False):
+    """Text with parts of fixed form: a tree under `format`, or SGLang's older `structures` and `triggers`."""
+
+    type: Required[Literal["structural_tag"]]
+    format: Mapping[str, Any]
+    structures: Sequence[Mapping[str, Any]]
+    triggers: Sequence[str]
+
+
+ResponseFormat: TypeAlias = TextFormat | JsonObjectFormat | JsonSchemaFormat | StructuralTagFormat
+"""The form that an answer must have."""
+
+
 class _OpenAIParams(RequestOptions, total=False):
     """What chat and completions share."""
 
@@ -67,6 +109,13 @@ class _OpenAIParams(RequestOptions, total=False):
     """Token id, as a string, to a value in [-100, 100]."""
     min_tokens: int | None
     """Nothing ends the answer before so many tokens."""
+    response_format: ResponseFormat | None
+    json_schema: str | Mapping[str, Any] | None
+    regex: str | None
+    ebnf: str | None
+    structural_tag: str | Mapping[str, Any] | None
+    choice: Sequence[str] | None
+    """At most one of these six: the answer has the form that it says."""
     stream_options: StreamOptions | None
     user: str | None
 
@@ -77,7 +126,6 @@ class ChatParams(_OpenAIParams, total=False):
     max_completion_tokens: int | None
     logprobs: bool | None
     top_logprobs: int | None
-    response_format: Mapping[str, Any] | None
     tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any] | None
 
@@ -111,6 +159,11 @@ class SamplingParams(TypedDict, total=False):
     repetition_penalty: float
     min_new_tokens: int
     logit_bias: Mapping[str, float]
+    json_schema: str | Mapping[str, Any]
+    regex: str
+    ebnf: str
+    structural_tag: str | Mapping[str, Any]
+    """At most one of these four: the text has the form that it says."""
 
 
 class GenerateParams(RequestOptions, total=False):

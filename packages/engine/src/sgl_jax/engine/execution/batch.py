@@ -15,7 +15,10 @@ import numpy.typing as npt
 from sgl_jax.engine.execution.buckets import Bucket
 from sgl_jax.engine.plan import SlotPlan, StepPlan
 
-ROW_INTS = ("slot", "start", "row_start", "row_len", "feedback", "sample", "adjust", "masked", "logprobs", "top_k", "seed")
+ROW_INTS = (
+    *("slot", "start", "row_start", "row_len", "feedback"),
+    *("sample", "adjust", "masked", "logprobs", "top_k", "seed"),
+)
 ROW_FLOATS = ("temperature", "top_p", "min_p")
 
 

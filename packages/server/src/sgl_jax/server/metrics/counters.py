@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
 from sgl_jax.engine.messages import TokenDelta
@@ -41,29 +42,55 @@ class Counters:
         self.responses: Counter[tuple[str, ...]] = Counter()
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When a sequence reached what, by `time.perf_counter()`.
+
+    Attributes:
+        started: when it was asked for.
+        first_token: None when there was none.
+        queue_seconds: how long it waited for its first step.
+        tokens: how many came.
+    """
+
+    started: float
+    first_token: float | None
+    ended: float
+    queue_seconds: float
+    tokens: int
+    outcome: Outcome
+
+
 class SequenceClock:
     """Takes the times of one sequence, from now on."""
 
-    __slots__ = ("_counters", "_latest", "_started")
+    __slots__ = ("_counters", "_first", "_latest", "_queue_seconds", "_started", "_tokens")
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._started = time.perf_counter()
-        self._latest: float | None = None  # when the latest token came
+        self._first: float | None = None
+        self._latest = 0.0  # when the latest token came
+        self._queue_seconds = 0.0
+        self._tokens = 0
 
     def tick(self, delta: TokenDelta) -> None:
         """Takes in what a step brought."""
         if not (tokens := len(delta.token_ids)):
             return
         now = time.perf_counter()
-        if self._latest is None:
+        if self._first is None:
+            self._first, self._queue_seconds = now, delta.queue_seconds
             self._counters.first_token.observe(now - self._started)
             self._counters.in_queue.observe(delta.queue_seconds)
         else:
             self._counters.between_tokens.observe((now - self._latest) / tokens, tokens)
         self._latest = now
+        self._tokens += tokens
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome) -> Timeline:
         """The sequence ended."""
+        now = time.perf_counter()
         self._counters.outcomes[outcome] += 1
-        self._counters.whole_request.observe(time.perf_counter() - self._started)
+        self._counters.whole_request.observe(now - self._started)
+        return Timeline(self._started, self._first, now, self._queue_seconds, self._tokens, outcome)

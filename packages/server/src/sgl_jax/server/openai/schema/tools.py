@@ -18,7 +18,9 @@ class FunctionDefinition(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: Name
     description: Annotated[str | None, Meta(description="What it does, for the model.")] = None
     parameters: Annotated[dict[str, Any] | None, Meta(description="JSON schema of its arguments.")] = None
-    strict: Annotated[bool | None, Meta(description="Taken, but the arguments are not held to the schema yet.")] = None
+    strict: Annotated[bool | None, Meta(description="Hold the arguments to the schema, whoever asks for the call.")] = (
+        None
+    )
 
 
 class Tool(msgspec.Struct, kw_only=True):

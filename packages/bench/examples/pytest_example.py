@@ -1,4 +1,4 @@
-"""Latency as a test: `pytest test_latency.py`, with a server at $SGL_JAX_BASE_URL.
+"""Latency as a test. Copy it to `test_latency.py`; it measures the server at $SGL_JAX_BASE_URL.
 
 The first test holds a server to its objectives. The second compares it with results that were kept; where there are
 none it keeps these. Delete the folder `baseline` to start anew.

@@ -1,0 +1,1 @@
+"""`sgl-jax doctor`: what is here, what is missing, and what to do about it."""

@@ -1,0 +1,1 @@
+"""`sgl-jax top`: a running server in the terminal, from its `/metrics`."""
