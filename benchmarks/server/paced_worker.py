@@ -1,8 +1,8 @@
 """An engine process whose steps come at a fixed pace, and whose tokens say which step drew them.
 
-The scheduler, the core and the worker are the real ones; only the device is made up. Run in the real worker's place, with
-two files named in the environment: `SGL_JAX_BENCH_TOKENS` holds the token ids of the steps (JSON, used in a circle), and
-`SGL_JAX_BENCH_STEPS` takes the clock at the end of each step (doubles, one after the other).
+The scheduler, the core and the worker are the real ones; only the device is made up. Run in the real worker's
+place, with two files named in the environment: `SGL_JAX_BENCH_TOKENS` holds the token ids of the steps (JSON, used
+in a circle), and `SGL_JAX_BENCH_STEPS` takes the clock at the end of each step (doubles, one after the other).
 """
 
 from __future__ import annotations

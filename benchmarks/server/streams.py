@@ -1,7 +1,7 @@
 """256 clients stream at once from an engine that draws 2,000 tokens a second for them all together.
 
-How much of a core does the web process take, and how long after its step does a token arrive? One reader thread with plain
-sockets, on the same machine; the engine's device is made up, its process is real.
+How much of a core does the web process take, and how long after its step does a token arrive? One reader thread
+with plain sockets, on the same machine; the engine's device is made up, its process is real.
 """
 
 from __future__ import annotations

@@ -76,6 +76,15 @@ def test_a_reference_into_another_document_says_nothing():
     assert not Disjointness(ROOT, follows_references=False).proven(ref("cat"), ref("dog"))
 
 
+def test_the_first_pair_that_overlaps():
+    disjointness = Disjointness(ROOT, follows_references=True)
+    assert disjointness.overlap([ref("cat"), ref("dog"), {"type": "null"}]) is None
+    assert disjointness.overlap([ref("cat"), ref("dog"), {"type": "object"}, {}]) == (0, 2)
+    assert disjointness.overlap([{"const": n} for n in range(5000)]) is None
+    assert disjointness.overlap([{"const": 1}, {"enum": [2, 3]}, {"enum": [4, 3]}]) == (1, 2)
+    assert disjointness.overlap([]) is None
+
+
 def test_the_work_is_bounded():
     many = [{"type": "object", "properties": {f"p{n}": {"const": n} for n in range(50)}} for _ in range(100)]
     disjointness = Disjointness({}, follows_references=True)

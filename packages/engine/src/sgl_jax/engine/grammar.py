@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,7 @@ GrammarKind = Literal["json_schema", "regex", "ebnf", "choice", "structural_tag"
 MAX_GRAMMAR_CHARACTERS = 262_144
 MAX_GRAMMAR_DEPTH = 64
 MAX_MARKER_CHARACTERS = 256
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,12 +60,17 @@ ANY_OBJECT = Grammar(kind="json_schema", text='{"type": "object"}')
 
 
 def _depth(text: str) -> int:
-    """Deepest nesting of brackets; those inside strings count too, which a sane schema can afford."""
+    """Deepest nesting of brackets, or 0 where it is surely allowed.
+
+    Those inside strings count too, which a sane schema can afford.
+    """
+    if text.count("{") + text.count("[") <= MAX_GRAMMAR_DEPTH:
+        return 0
     deepest = depth = 0
-    for character in text:
-        if character in "[{":
+    for bracket in _BRACKET.findall(text):
+        if bracket in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif character in "]}":
+        else:
             depth -= 1
     return deepest

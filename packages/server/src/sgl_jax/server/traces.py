@@ -1,13 +1,14 @@
 """OpenTelemetry traces: what became of a request, and how long each part of it took.
 
-FastAPI makes the span of the HTTP request, as a child of the caller's (`traceparent`). Below it, each sequence has `queue`,
-`prefill` and `decode`. They are written when the sequence has ended, so that a token costs nothing.
+FastAPI makes the span of the HTTP request, as a child of the caller's (`traceparent`). Below it, each sequence has
+`queue`, `prefill` and `decode`. They are written when the sequence has ended, so that a token costs nothing.
 
 Needs the extra `[otel]`; nothing imports this module unless traces are wanted.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,8 +41,7 @@ class Traces:
     """
 
     def __init__(self, endpoint: str, model: str, processor: SpanProcessor | None = None) -> None:
-        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
-        resource = Resource.create({"service.name": "sgl-jax"}).merge(Resource.create())
+        resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "sgl-jax"})
         self.provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_SECONDS)
         self.provider.add_span_processor(processor or BatchSpanProcessor(exporter))

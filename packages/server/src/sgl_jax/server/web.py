@@ -107,7 +107,13 @@ def make_traces(config: ServerConfig) -> Traces | None:
 class WebServer(uvicorn.Server):
     """uvicorn on a socket that is bound already, stopped by us instead of by its own signal handlers."""
 
-    def __init__(self, app: FastAPI, server: ServerConfig, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        server: ServerConfig,
+        tls: ssl.SSLContext | None = None,
+        traces: Traces | None = None,
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -122,7 +128,7 @@ class WebServer(uvicorn.Server):
         )
         super().__init__(config)
         self._accepting = asyncio.Event()
-        self._traces: Traces | None = None
+        self._traces = traces
         # Not one for WebSockets among them: ws="none".
         connections = cast("Collection[Connection]", self.server_state.connections)
         self._watch = ConnectionWatch(connections, server.max_stall_seconds)
@@ -161,9 +167,7 @@ class WebServer(uvicorn.Server):
             access_log=config.server.access_log,
             metrics=config.server.enable_metrics,
         )
-        web = cls(create_app(context, options), config.server, tls)
-        web._traces = traces
-        return web
+        return cls(create_app(context, options), config.server, tls, traces)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

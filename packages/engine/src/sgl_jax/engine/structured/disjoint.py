@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,8 @@ from sgl_jax.engine.structured.subschemas import resolve
 
 _TYPES = frozenset({"null", "boolean", "number", "string", "array", "object"})
 _MAX_DEPTH = 8
-_MAX_WORK = 200_000
-"""Schemas and names looked at: well under a second."""
+_MAX_WORK = 50_000
+"""Schemas and names looked at: half a second."""
 
 _Bound = tuple[float, int]
 """A number, and how it counts among equal ones: 0 where it is itself a value, else 1 (lowest) or -1 (highest)."""
@@ -54,6 +55,22 @@ class Disjointness:
         self._root = root
         self._follows = follows_references
         self._work = 0
+
+    def overlap(self, schemas: Sequence[Any]) -> tuple[int, int] | None:
+        """The first two of several schemas that may fit the same value, by their index; None if no two can.
+
+        Raises:
+            ValueError: it takes too long.
+        """
+        listed = [_values(schema) if isinstance(schema, dict) else None for schema in schemas]
+        values = [one for one in listed if one is not None]
+        if len(values) == len(schemas) and sum(map(len, values)) == len(frozenset().union(*values)):
+            return None  # only constants, however many
+        for index, schema in enumerate(schemas):
+            for before in range(index):
+                if not self.proven(schemas[before], schema):
+                    return before, index
+        return None
 
     def proven(self, one: Any, other: Any) -> bool:
         """Whether no value fits both schemas. False where that cannot be told.

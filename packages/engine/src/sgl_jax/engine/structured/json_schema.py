@@ -275,15 +275,12 @@ def _property_counts(place: _Place) -> None:
 
 
 def _one_of(place: _Place) -> None:
-    branches = place.schema.get("oneOf", [])
-    for index, branch in enumerate(branches):
-        for other in range(index):
-            if not place.disjointness.proven(branches[other], branch):
-                raise ValueError(
-                    f"'oneOf' at {place.path} is supported only where no two branches fit the same value, by type, "
-                    f"'const', 'enum' or a required property that tells them apart; branches {other} and {index} may: "
-                    "use 'anyOf'"
-                )
+    overlap = place.disjointness.overlap(place.schema.get("oneOf", []))
+    if overlap is not None:
+        raise ValueError(
+            f"'oneOf' at {place.path} is supported only where no two branches fit the same value, by type, 'const', "
+            f"'enum' or a required property that tells them apart; branches {overlap[0]} and {overlap[1]} may: use 'anyOf'"
+        )
 
 
 _RULES: tuple[Callable[[_Place], None], ...] = (

@@ -70,7 +70,10 @@ async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) 
         stream_reasoning=body.stream_reasoning is not False,
     )
     answer = context.chat_format.answer(wishes, text, _begun(body))
-    asked = chat_grammar(body, use, Turn(context.chat_format, text, _begun(body)))
+    turn = Turn(context.chat_format, text, _begun(body))
+    # Schemas can be large, and are gone through: not here, where every stream would wait.
+    is_small = body.response_format is None and not use.offered
+    asked = chat_grammar(body, use, turn) if is_small else await asyncio.to_thread(chat_grammar, body, use, turn)
     return _job("chatcmpl", body, context, info, prompts, renames, wanted, logprobs, answer, asked=asked)
 
 
@@ -90,7 +93,8 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
         wanted = min(max(COMPLETION_MAX_TOKENS, body.min_tokens or 0), room_after(prompts, info, "prompt"))
     renames = {"max_new_tokens": "max_tokens", "min_new_tokens": "min_tokens"}
     of_prompt = body.logprobs if body.echo else None
-    asked = asked_grammar(body)
+    is_small = body.response_format is None
+    asked = asked_grammar(body) if is_small else await asyncio.to_thread(asked_grammar, body)
     return _job(
         "cmpl", body, context, info, prompts, renames, wanted, body.logprobs, prompt_logprobs=of_prompt, asked=asked
     )
