@@ -80,6 +80,15 @@ def test_other_kinds(compiled, tokenizer, kind, text, pattern):
         assert re.fullmatch(pattern, said)
 
 
+def test_a_choice_of_many_and_of_any_text(fits):
+    choices = ["", *(f"c{number}" for number in range(3000)), 'a "b" \\ /c/', "é\n🎉", "<|im_end|>x"][1:]
+    text = json.dumps(choices)
+    for choice in (choices[0], choices[2999], *choices[-3:-1]):
+        assert fits("choice", text, choice)
+    assert not fits("choice", text, "c3000")
+    assert not fits("choice", text, "c1c2")
+
+
 def test_forced_tokens_are_those_the_masks_would_leave(compiled, tokenizer):
     text = "a" + 3 * "bcdefgh" + "!"
     constraint = compiled("regex", "a(bcdefgh){3}!")

@@ -277,9 +277,10 @@ def _property_counts(place: _Place) -> None:
 def _one_of(place: _Place) -> None:
     overlap = place.disjointness.overlap(place.schema.get("oneOf", []))
     if overlap is not None:
+        first, second = overlap
         raise ValueError(
             f"'oneOf' at {place.path} is supported only where no two branches fit the same value, by type, 'const', "
-            f"'enum' or a required property that tells them apart; branches {overlap[0]} and {overlap[1]} may: use 'anyOf'"
+            f"'enum' or a required property that tells them apart; branches {first} and {second} may: use 'anyOf'"
         )
 
 

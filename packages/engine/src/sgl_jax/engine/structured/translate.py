@@ -27,7 +27,9 @@ def translate(grammar: Grammar, special_tokens: Mapping[str, int]) -> str:
         case "json_schema":
             return LLMatcher.grammar_from_json_schema(prepare(_json(grammar.text), lenient=grammar.lenient))
         case "choice":
-            return grammar_from("choice", json.dumps(_choices(grammar.text)))
+            # As one terminal: the parser's work grows with alternatives, the lexer's does not.
+            choices = " | ".join(map(json.dumps, _choices(grammar.text)))
+            return LLMatcher.grammar_from_lark(f"%llguidance {{}}\nstart: CHOICE\nCHOICE: {choices}\n")
         case "structural_tag":
             return LLMatcher.grammar_from_lark(structural_tag(grammar.text, special_tokens))
         case kind:
