@@ -6,8 +6,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Compile time is nearly all that tiny models cost. Unoptimised code compiles four times faster and computes the
 # same; servers that tests start as processes of their own run as users run them (see tests/e2e).
@@ -35,13 +37,21 @@ def _share_compiled_programs() -> None:
 _share_compiled_programs()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+SERVER_TESTS = ("tests/e2e/", "tests/contract/")
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """For `-n 2`: processes share the suite file by file; all tests of the one real server stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "server" if nodeid.startswith(SERVER_TESTS) else nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Our own, because `--dist=loadgroup` does not reach the ids of newer pytests."""
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `-n 2`: processes share the suite file by file; all tests of the one real server stay together and begin."""
-
-    def needs_the_server(item: pytest.Item) -> bool:
-        return item.path.parent.name in ("e2e", "contract")
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("server" if needs_the_server(item) else str(item.path)))
-    items.sort(key=lambda item: not needs_the_server(item))
+    """The real server's tests take longest, so they begin."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SERVER_TESTS))

@@ -134,6 +134,7 @@ def test_what_the_readme_calls_missing_is_refused() -> None:
 
 def test_every_flag_that_is_named_exists() -> None:
     known = {"help", "config", "flag", "no-flag", "no-deps"} | set(REFUSED)
+    known |= {"json", "xla-flags"}  # of `sgl-jax doctor`
     for entry in (*FLAGS, *NEUTRAL):
         known |= {entry.name, *entry.aliases}
     known |= {name for flag in FLAGS for name, _ in flag.shorthands}
