@@ -27,15 +27,19 @@ PYDANTIC = {"annotated-types", "pydantic", "pydantic-core", "typing-extensions",
 WEB = {"fastapi", "pyzmq", "starlette", "uvicorn"}
 DEVICE = {"flax", "jax", "jaxlib", "sgl-jax-engine"}
 
+NEED_AN_EXTRA = ("sgl_jax.server.traces",)
+"""Modules that only import where an extra is installed."""
+
 SERVER_TARGET_MB = 700
 """What a CPU install of the server should stay under; more is printed, not refused."""
 
-IMPORT_EVERYTHING = """
+IMPORT_EVERYTHING = f"""
 import importlib, pkgutil, sys
+skipped = {NEED_AN_EXTRA}
 for name in sys.argv[1:]:
     package = importlib.import_module(name)
-    for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-        if not module.name.endswith(".__main__"):
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        if not module.name.endswith(".__main__") and module.name not in skipped:
             importlib.import_module(module.name)
 """
 
