@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -72,6 +73,22 @@ def test_it_serves_and_stops_in_order(serve: Serve) -> None:
     assert server.log.count("never runs code from a model folder") == 1
     assert "POST /v1/chat/completions" in server.log
     assert "GET /health" not in server.log
+
+
+def test_all_of_the_log_can_be_json_and_go_to_a_file(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    server = serve(*FAKE, "--log-format=json", f"--log-file={file}")
+    url = server.wait_for(r"is ready\. API reference: (\S+)/docs")
+    httpx.get(f"{url}/v1/models", headers={"x-request-id": "mine"})
+    os.kill(int(server.wait_for(r"starting the engine, process (\d+)")), signal.SIGKILL)
+    server.wait_for(r"started the engine again(?s:.*)engine: ready")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert lines == [json.loads(line) for line in server.log.splitlines()]
+    (access,) = (line for line in lines if line["part"] == "http")
+    assert (access["path"], access["status"], access["request_id"]) == ("/v1/models", 200, "mine")
+    assert any(line["level"] == "error" and "SIGKILL" in line["message"] for line in lines)
 
 
 def test_a_running_request_is_finished_before_the_end(serve: Serve) -> None:

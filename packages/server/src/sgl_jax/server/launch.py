@@ -140,7 +140,12 @@ class _Life:
     async def _announce(self, engine: EngineSupervisor, web: WebServer) -> None:
         info = await engine.wait_ready()
         await web.wait_started()
-        show_banner(self._url, self._config.server.served_model_name, info.summary)
+        model = self._config.server.served_model_name
+        if self._config.server.log_format == "json":  # whoever reads it would stumble over a banner
+            fields = {"url": self._url, "model": model, **info.summary}
+            logger.info("SGL-JAX is ready. API reference: %s/docs", self._url, extra={"fields": fields})
+        else:
+            show_banner(self._url, model, info.summary)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from llguidance import LLTokenizer
 
-from sgl_jax.engine.structured.mask import MaskRow, allow
+from sgl_jax.engine.structured.mask import MaskRow, allow, mask_words
 
 
 class Prelude:
@@ -46,7 +46,7 @@ class Prelude:
         """
         if not self._openings:
             return self._inside
-        row = np.zeros(-(-self._vocabulary.vocab_size // 32), np.uint32) if by_grammar is None else by_grammar
+        row = np.zeros(mask_words(self._vocabulary.vocab_size), np.uint32) if by_grammar is None else by_grammar
         allow(row, (opening[0] for opening in self._openings))
         return row
 
