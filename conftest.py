@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.parity.table import parity_table
+
 # Compile time is nearly all that tiny models cost. Unoptimised code compiles four times faster and computes the
 # same; servers that tests start as processes of their own run as users run them (see tests/e2e).
 FAST_COMPILE = (
@@ -55,3 +57,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The real server's tests take longest, so they begin."""
     items.sort(key=lambda item: not item.nodeid.startswith(SERVER_TESTS))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the parity tests found, as the table in docs/guides/models.md."""
+    passed = (report for report in terminalreporter.getreports("passed") if report.when == "call")
+    lines = list(parity_table(pair for report in passed for pair in report.user_properties))
+    if lines:
+        terminalreporter.section("largest distance of log-probabilities from transformers'")
+        terminalreporter.write_line("\n".join(lines))

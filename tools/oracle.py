@@ -69,13 +69,12 @@ def write_tokenizer(path: Path) -> None:
 def write_tiny(name: str) -> None:
     """Greedy tokens of one seeded tiny model, for one random prompt of each length."""
     arguments = {**cases.TINY_MODELS, **cases.FAMILY_MODELS}[name]
-    usual = cases.TINY_PROMPT_LENGTHS if name in cases.TINY_MODELS else cases.FAMILY_PROMPT_LENGTHS
     with tempfile.TemporaryDirectory() as folder:
         path = make_tiny_model(folder, **arguments)
         model = load_folder(path)
         digest = tiny_digest(path)
     kept: list[dict[str, Any]] = []
-    for length in cases.OWN_PROMPT_LENGTHS.get(name, usual):
+    for length in cases.OWN_PROMPT_LENGTHS.get(name, cases.PROMPT_LENGTHS):
         for attempt in range(cases.CANDIDATES_PER_LENGTH):
             generator = torch.Generator().manual_seed(1000 * length + attempt)
             # 0, 1 and 2 are special tokens: a prompt may hold them, but plain ones are what users send.

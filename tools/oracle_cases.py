@@ -17,17 +17,14 @@ TINY_MODELS: dict[str, dict[str, Any]] = {
     "llama_gqa_tied": {"seed": 1, "tie": True},
     "llama_mha": {"seed": 2, "num_key_value_heads": 4},
     "llama_mqa": {"seed": 3, "num_key_value_heads": 1},
-    "llama_head_dim_64": {"seed": 4, "head_dim": 64, "num_hidden_layers": 2},
+    "llama_head_dim_64": {"seed": 4, "head_dim": 64, "dtype": "float16", "num_hidden_layers": 2},
     "llama_head_dim_80": {"seed": 5, "head_dim": 80, "num_hidden_layers": 2},
-    "llama_head_dim_128": {"seed": 6, "head_dim": 128, "num_hidden_layers": 2},
+    "llama_head_dim_128": {"seed": 6, "head_dim": 128, "dtype": "bfloat16", "num_hidden_layers": 2},
     "llama_rope_llama3": {"seed": 1, "rope_scaling": LLAMA3_SCALING},
     "llama_rope_linear": {"seed": 1, "rope_scaling": {"rope_type": "linear", "factor": 4.0}},
     "llama_sharded": {"seed": 7, "shards": 3, "num_hidden_layers": 2},
 }
 """Golden name -> arguments of `make_tiny_model` (the architecture is LlamaForCausalLM unless given)."""
-
-TINY_PROMPT_LENGTHS = (3, 17, 70)
-"""Shorter than a page, over one page, over several pages."""
 
 PHI_DIVISORS = {
     "short_factor": [1.0, 1.1, 1.25, 1.5, 1.75, 2.0],
@@ -116,7 +113,7 @@ FAMILY_MODELS: dict[str, dict[str, Any]] = {
 }
 """The same for the other families and rotation rules."""
 
-FAMILY_PROMPT_LENGTHS = (1, 20, 300)
+PROMPT_LENGTHS = (1, 20, 300)
 """One token, over one page, over several blocks of keys and many windows."""
 
 OWN_PROMPT_LENGTHS: dict[str, tuple[int, ...]] = {

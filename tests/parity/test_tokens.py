@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from sgl_jax.engine.sampling_params import SamplingParams
 from tests.parity.answers import answer
 from tests.parity.conftest import read_golden
 
+RecordProperty = Callable[[str, object], None]
+"""What a test tells of itself; `tests/parity/table.py` prints it at the end of the run."""
+
 LOGPROB_TOLERANCE = 2e-4
 """A tenth of the smallest margin that the oracle accepts; in practice float32 differs by some 2e-5."""
 
@@ -29,13 +32,21 @@ PROMPT_TOLERANCE = 1e-3
 """A prompt is not chosen for being clear: among its tokens are unlikely ones, whose logits differ most."""
 
 
-def compare(cases: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) -> None:
+def compare(cases: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) -> float:
+    """Tokens are equal and log-probabilities close; returns their largest distance."""
+    largest = 0.0
     for case, found in zip(cases, answers, strict=True):
         assert found["token_ids"] == case["token_ids"], f"prompt of {len(case['prompt_ids'])} tokens"
         expected = [best[0] for best in case["top_logprobs"]]
-        np.testing.assert_allclose(found["logprobs"], expected, rtol=0, atol=LOGPROB_TOLERANCE)
+        largest = max(largest, compare_logprobs(found["logprobs"], expected, LOGPROB_TOLERANCE))
         if "completion" in case:
             assert found["text"] == case["completion"]
+    return largest
+
+
+def compare_logprobs(found: list[float], expected: list[float], tolerance: float) -> float:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    return float(np.max(np.abs(np.subtract(found, expected)), initial=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -47,28 +58,39 @@ def tiny_engine(tiny_folder: Path) -> Iterator[Engine]:
         yield engine
 
 
-def test_tiny_models(tiny_engine: Engine, tiny_golden: dict[str, Any]) -> None:
+def test_tiny_models(
+    tiny_engine: Engine, tiny_name: str, tiny_golden: dict[str, Any], record_property: RecordProperty
+) -> None:
+    """The longest prompt alone; all together, with much of the longest cached; the shorter ones alone."""
     cases = tiny_golden["cases"]
-    compare(cases, answer(tiny_engine, [case["prompt_ids"] for case in cases], len(cases[0]["token_ids"])))
+    row: dict[str, object] = {"golden": tiny_name, "prompts": [len(case["prompt_ids"]) for case in cases]}
+    for way, asked, cached in (("alone", cases[-1:], 0), ("batched, prefix hit", cases, 1), ("again", cases[:-1], 0)):
+        before = tiny_engine.stats().cached_tokens_total
+        found = answer(tiny_engine, [case["prompt_ids"] for case in asked], len(cases[0]["token_ids"]))
+        row[way] = compare(asked, found)
+        assert tiny_engine.stats().cached_tokens_total - before >= cached
+    record_property("parity", row)
 
 
-def test_prompts_of_tiny_models(tiny_engine: Engine, tiny_name: str, tiny_golden: dict[str, Any]) -> None:
+def test_prompts_of_tiny_models(
+    tiny_engine: Engine, tiny_name: str, tiny_golden: dict[str, Any], record_property: RecordProperty
+) -> None:
     """How likely the prompts are themselves: all together, then the longest alone with a part of it cached."""
     prompts = [case["prompt_ids"] for case in tiny_golden["cases"]]
     expected = read_golden(f"prompts/{tiny_name}")
     sampling = SamplingParams(max_new_tokens=0, prompt_logprobs=0)
+    largest = 0.0
     for found, logprobs in zip(tiny_engine.generate(prompt_ids=prompts, sampling=sampling), expected, strict=True):
         assert found.token_ids == []
-        compare_logprobs([entry.logprob for entry in found.prompt_logprobs], logprobs)
+        own = [entry.logprob for entry in found.prompt_logprobs]
+        largest = max(largest, compare_logprobs(own, logprobs, PROMPT_TOLERANCE))
     begin = len(prompts[-1]) // 2
     late = SamplingParams(max_new_tokens=1, prompt_logprobs=0, prompt_logprobs_from=begin)
     (found,) = tiny_engine.generate(prompt_ids=prompts[-1:], sampling=late)
     assert len(found.token_ids) == 1
-    compare_logprobs([entry.logprob for entry in found.prompt_logprobs], expected[-1][begin - 1 :])
-
-
-def compare_logprobs(found: list[float], expected: list[float]) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=PROMPT_TOLERANCE)
+    own = [entry.logprob for entry in found.prompt_logprobs]
+    compare_logprobs(own, expected[-1][begin - 1 :], PROMPT_TOLERANCE)
+    record_property("parity", {"golden": tiny_name, "prompt log-probs": largest})
 
 
 @pytest.mark.model
