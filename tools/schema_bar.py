@@ -3,11 +3,14 @@
 The engine's host path is all there: compiling, masks, jump-ahead, scheduling. Instead of a model, which would draw from
 its own distribution, there is one that draws almost evenly from what the masks allow: it visits corners of a schema
 that no model would. It needs the tokenizer of SmolLM2 and no device.
+
+`--url` asks a running server instead, whose model draws at temperature 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import re
@@ -18,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import httpx
 import jsonschema
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +107,33 @@ def run(count: int, seed: int = 0) -> Bar:
                 _judge(bar, schemas[request_id], tokenizer.decode(ids), delta.finish)
                 _submit(core, waiting, texts, 1)
     core.close()
+    return bar
+
+
+def run_on_server(url: str, count: int, seed: int = 0, max_tokens: int = MAX_TOKENS) -> Bar:
+    """The same, drawn by the model of a running server."""
+    bar = Bar()
+    maker = SchemaMaker(seed)
+    schemas = iter([(number, maker.make()) for number in range(count)])
+
+    async def sender(http: httpx.AsyncClient) -> None:
+        for number, schema in schemas:
+            form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+            body = {"prompt": "An example in JSON: ", "max_tokens": max_tokens, "seed": number}
+            answer = (await http.post("/v1/completions", json={**body, "response_format": form})).json()
+            if "error" in answer:
+                text, finish = "", Finish(reason="error", message=answer["error"]["message"])
+            else:
+                (choice,) = answer["choices"]
+                text, finish = choice["text"], Finish(reason=choice["finish_reason"])
+                bar.tokens += answer["usage"]["completion_tokens"]
+            _judge(bar, schema, text, finish)
+
+    async def together() -> None:
+        async with httpx.AsyncClient(base_url=url, timeout=600) as http:
+            await asyncio.gather(*(sender(http) for _ in range(_AT_ONCE)))
+
+    asyncio.run(together())
     return bar
 
 
@@ -211,9 +242,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--url", help="a running server; the default needs none")
+    parser.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="of an answer, with --url")
     options = parser.parse_args()
     begin = time.perf_counter()
-    bar = run(options.count, options.seed)
+    if options.url is None:
+        bar = run(options.count, options.seed)
+    else:
+        bar = run_on_server(options.url, options.count, options.seed, options.max_tokens)
     seconds = time.perf_counter() - begin
     for schema, what in bar.wrong:
         print(f"WRONG {json.dumps(schema, ensure_ascii=False)}\n      {what}")

@@ -2,7 +2,8 @@
 
 For each package: sdist and wheel are built, the wheel is checked against the sources, installed with nothing but what
 it declares into a new environment (at the locked versions), every module is imported there and every console script
-answers `--help`. Prints what each environment weighs.
+answers `--help`. A user's program is type-checked strictly against what was installed. Prints what each environment
+weighs.
 """
 
 from __future__ import annotations
@@ -53,12 +54,14 @@ class Package:
         siblings: folder names of the packages that it may bring along.
         only: all distributions that its environment may hold beside itself; empty means any.
         without: distributions that its environment must not hold.
+        typed: folder names of the packages whose `tests/typed_program.py` is checked against its environment.
     """
 
     name: str
     siblings: frozenset[str] = frozenset()
     only: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
+    typed: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -75,7 +78,8 @@ PACKAGES = (
     Package("engine", without=frozenset(WEB)),
     Package("server", siblings=frozenset({"engine"}), without=frozenset({"sgl-jax-client", "sgl-jax-bench"})),
     Package("client", only=frozenset(HTTPX | PYDANTIC)),
-    Package("bench", siblings=frozenset({"client"}), without=frozenset(DEVICE | WEB)),
+    # The bench brings the client along: one environment, and one run of mypy, for both of their programs.
+    Package("bench", siblings=frozenset({"client"}), without=frozenset(DEVICE | WEB), typed=("client", "bench")),
 )
 
 
@@ -163,6 +167,18 @@ def use(package: Package, programs: Path, empty: Path) -> None:
         print(f"    {script} --help: {time.perf_counter() - started:.2f} s")
 
 
+def check_types(package: Package, programs: Path, scratch: Path) -> None:
+    """Has mypy check the users' programs, strictly, against the installed packages and nothing else."""
+    if not package.typed:
+        return
+    copies = []
+    for name in package.typed:
+        copies.append(scratch / f"{name}_program.py")
+        copies[-1].write_bytes((ROOT / "packages" / name / "tests" / "typed_program.py").read_bytes())
+    options = ("--strict", "--config-file=", f"--cache-dir={scratch / 'mypy'}")
+    run(sys.executable, "-m", "mypy", *options, "--python-executable", programs / "python", *copies, cwd=scratch)
+
+
 def use_sources(package: Package) -> None:
     """Imports the package from its sources in an environment that uv makes for it alone, without the dev group."""
     only = ("--isolated", "--exact", "--no-dev", "--package", package.distribution)
@@ -186,6 +202,7 @@ def smoke(package: Package, dist: Path, wheel: Path, scratch: Path) -> None:
     size = megabytes(environment)
     check_environment(package, environment)
     use(package, programs, empty)
+    check_types(package, programs, scratch)
     use_sources(package)
     count = len(installed(environment))
     print(f"{package.distribution}: {count} distributions, {size:.0f} MB, {time.perf_counter() - started:.1f} s")

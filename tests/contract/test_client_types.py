@@ -19,13 +19,15 @@ from pydantic import BaseModel
 
 from sgl_jax.client import APIError, BadRequestError, InternalServerError, RateLimitError, ServiceUnavailableError
 from sgl_jax.client._exceptions import error_from_body
-from sgl_jax.client.types import chat, completion, generate, params, server
-from sgl_jax.server import errors, health
+from sgl_jax.client.types import admin, chat, completion, generate, params, search, server, tokens
+from sgl_jax.server import errors, health, server_info, tokenization
+from sgl_jax.server.native import admin as native_admin
 from sgl_jax.server.native import schema as native
 from sgl_jax.server.openai.schema import chat as openai_chat
 from sgl_jax.server.openai.schema import common as openai_common
 from sgl_jax.server.openai.schema import completions as openai_completions
 from sgl_jax.server.openai.schema import models as openai_models
+from sgl_jax.server.search import schema as search_schema
 
 ANSWERS: list[tuple[type[msgspec.Struct], type[BaseModel]]] = [
     (openai_chat.ChatCompletion, chat.ChatCompletion),
@@ -34,6 +36,13 @@ ANSWERS: list[tuple[type[msgspec.Struct], type[BaseModel]]] = [
     (openai_models.ModelCard, server.ModelCard),
     (openai_models.ModelList, server.ModelList),
     (native.NativeAnswer, generate.GenerateResponse),
+    (search_schema.ScoreAnswer, search.Scores),
+    (search_schema.RerankAnswer, search.Ranking),
+    (tokenization.TokenizeAnswer, tokens.Tokens),
+    (tokenization.DetokenizeAnswer, tokens.Text),
+    (server_info.ModelInfo, admin.ModelInfo),
+    (native_admin.Flushed, admin.Flushed),
+    (native.Aborted, admin.Aborted),
 ]
 
 REQUESTS: list[tuple[Any, type[msgspec.Struct]]] = [
@@ -42,6 +51,10 @@ REQUESTS: list[tuple[Any, type[msgspec.Struct]]] = [
     (params.GenerateParams, native.NativeRequest),
     (params.SamplingParams, native.NativeSamplingParams),
     (params.StreamOptions, openai_common.StreamOptions),
+    (params.TokenizeParams, tokenization.TokenizeRequest),
+    (search.EmbeddingParams, search_schema.EmbeddingRequest),
+    (search.ScoreParams, search_schema.ScoreRequest),
+    (search.RerankParams, search_schema.RerankRequest),
 ]
 
 

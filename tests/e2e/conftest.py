@@ -27,7 +27,8 @@ def environ(request: pytest.FixtureRequest) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def server(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The server that all tests share; none may end or harm it."""
-    server = ServerProcess(tmp_path_factory.mktemp("server") / "log", environ=environ)
+    # Its chat template knows no tools, so that nothing else changes.
+    server = ServerProcess(tmp_path_factory.mktemp("server") / "log", "--tool-call-parser=hermes", environ=environ)
     try:
         server.wait_ready()
         yield server

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel
 
-from sgl_jax.client import AsyncSglJax, BadRequestError, NotFoundError, SglJax
+from sgl_jax.client import AsyncSglJax, BadRequestError, NotFoundError, SglJax, ToolLimitError
 from sgl_jax.client.types import MessageParam
 
 pytestmark = pytest.mark.model
@@ -74,6 +76,41 @@ def test_models(client: SglJax, model: str) -> None:
     (card,) = client.models.list()
     assert card == client.models.retrieve(model)
     assert (card.id, card.max_model_len) == (model, 8192)
+
+
+class Mood(BaseModel):
+    mood: Literal["good", "bad"]
+    sure: bool = False
+
+
+def test_answers_as_objects(client: SglJax) -> None:
+    results = client.batch(lambda n: client.chat.parse(QUESTION, Mood, seed=n, max_tokens=40).parsed, range(4))
+    for mood in (result.unwrap() for result in results):
+        assert mood.model_fields_set == {"mood", "sure"}
+
+
+def test_a_tool_is_called_with_what_its_types_say(client: SglJax) -> None:
+    days = []
+
+    def weather(day: Literal["today", "tomorrow"]) -> str:
+        """Forecasts the weather."""
+        days.append(day)
+        return "sunny"
+
+    with pytest.raises(ToolLimitError) as limit:
+        client.chat.run_tools("Hello!", tools=[weather], tool_choice="required", max_tokens=100, max_turns=1)
+    assert days
+    assert set(days) <= {"today", "tomorrow"}
+    assert len(limit.value.messages) == 2 + len(days)
+
+
+def test_tokens_and_administration(client: SglJax) -> None:
+    assert client.detokenize(client.tokenize("Hello, world!").tokens).text == "Hello, world!"
+    assert client.tokenize([{"role": "user", "content": "Hello!"}]).count > 2
+    assert client.admin.metrics().value("sglang:num_running_reqs") is not None
+    assert client.admin.server_info().phase == "ready"
+    assert client.admin.model_info().max_model_len == 8192
+    assert client.admin.abort("nobody").aborted == 0
 
 
 def test_errors_are_typed(client: SglJax) -> None:

@@ -56,6 +56,7 @@ def test_200_mixed_requests_compile_nothing(tiny_folder: Path, events: Counter[s
         max_total_tokens=512,  # too few for all that run at once: some are preempted
         max_running_requests=4,
         chunked_prefill_size=32,
+        precompile_bs_paddings=(1, 4),
     ) as engine:
         assert events[COMPILE] > 0, "JAX no longer reports compilations under this name"
         assert events[TRACE] > 0, "JAX no longer reports traces under this name"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sgl_jax.engine.errors import InvalidRequestError, ModelLoadError
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.tokenizer import Tokenizer
+from sgl_jax.engine.text.tokenizer_parts import TokenizerParts
 
 
 @given(text=st.text())
@@ -52,6 +53,27 @@ def test_showing_keeps_some_special_tokens_in_the_text(tiny: Tokenizer) -> None:
     assert tiny.decode(ids) == "ab"
     assert tiny.showing({"a"}) is tiny
     assert tiny.showing(["<|user|>"]) is shown
+
+
+@given(text=st.text(max_size=40), most=st.integers(2, 30))
+def test_a_cut_text_keeps_its_special_tokens(tiny: Tokenizer, text: str, most: int) -> None:
+    (plain,) = tiny.encode_batch([text], add_special_tokens=False)
+    for special, around in ((True, [tiny.bos_token_id]), (False, [])):
+        (found,) = tiny.encode_batch([text], add_special_tokens=special, max_tokens=most)
+        assert found == [*around, *plain[: most - len(around)]]
+
+
+def test_special_tokens_on_both_sides_survive_a_cut(tiny: Tokenizer) -> None:
+    backend = tokenizers.Tokenizer.from_str(tiny.to_json())
+    around = [(token, backend.token_to_id(token)) for token in ("<|bos|>", "<|end|>")]
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single=["<|bos|>", "$A", "<|end|>"], special_tokens=around
+    )
+    both = Tokenizer(TokenizerParts(backend, "<|bos|>", "<|end|>", {}, None))
+    whole, cut = both.encode_batch(["the cat sat on the mat"])[0], both.encode_batch(["the cat sat"], max_tokens=3)[0]
+    assert cut == [whole[0], whole[1], whole[-1]]
+    with pytest.raises(InvalidRequestError, match="allow more"):
+        both.encode_batch(["the cat sat"], max_tokens=2)
 
 
 def test_batches_are_encoded_like_single_texts(tiny: Tokenizer) -> None:

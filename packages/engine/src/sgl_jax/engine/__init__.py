@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgl_jax.engine.async_engine import AsyncEngine
-    from sgl_jax.engine.completion import Chunk, Completion
+    from sgl_jax.engine.completion import Chunk, Completion, Embedding
     from sgl_jax.engine.config.engine_config import EngineConfig
     from sgl_jax.engine.engine import Engine
     from sgl_jax.engine.errors import (
@@ -32,6 +32,7 @@ _HOMES = {
     "AsyncEngine": "async_engine",
     "Chunk": "completion",
     "Completion": "completion",
+    "Embedding": "completion",
     "Engine": "engine",
     "EngineConfig": "config.engine_config",
     "Grammar": "grammar",
@@ -58,6 +59,7 @@ __all__ = [
     "Completion",
     "ConfigError",
     "ContextLengthError",
+    "Embedding",
     "Engine",
     "EngineConfig",
     "EngineDeadError",

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal
 
-from sgl_jax.engine.completion import Chunk
+from sgl_jax.engine.completion import Chunk, Embedding
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.core import EngineCore, build_core
 from sgl_jax.engine.errors import (
@@ -22,7 +22,16 @@ from sgl_jax.engine.errors import (
     QueueFullError,
     SglJaxError,
 )
-from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
+from sgl_jax.engine.messages import (
+    ControlReply,
+    EmbeddingParams,
+    EngineInfo,
+    Finish,
+    GenerateRequest,
+    Phase,
+    StepOutputs,
+    TokenDelta,
+)
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.load import load_tokenizer
@@ -111,6 +120,42 @@ class AsyncEngine:
                 if piece.finish is not None:
                     return
 
+    async def embed(
+        self,
+        texts: str | Sequence[str] | None = None,
+        *,
+        prompt_ids: Sequence[Sequence[int]] | None = None,
+        dimensions: int | None = None,
+    ) -> list[Embedding]:
+        """Makes an embedding of every text. For an engine made with `is_embedding=True`.
+
+        Args:
+            texts: one or several; special tokens are added as the tokenizer's files say.
+            prompt_ids: token ids instead of texts.
+            dimensions: keep only the first ones, of a model that was trained for that; None keeps all.
+
+        Raises:
+            InvalidRequestError: a text is refused, or this engine generates.
+            QueueFullError: too many requests wait already.
+            EngineDeadError: the engine stopped.
+        """
+        if (texts is None) == (prompt_ids is None):
+            raise InvalidRequestError("Give either texts or prompt_ids.")
+        if texts is None:
+            ids = [list(one) for one in prompt_ids or ()]
+        else:
+            listed = [texts] if isinstance(texts, str) else list(texts)
+            ids = await asyncio.to_thread(self.tokenizer.encode_batch, listed)
+        params = EmbeddingParams(dimensions=dimensions)
+        requests = [GenerateRequest(request_id=uuid.uuid4().hex, prompt_ids=one, embedding=params) for one in ids]
+        try:
+            for request in requests:
+                await self.submit(request)
+            return [await self._embedding(request) for request in requests]
+        except BaseException:
+            await self.abort([request.request_id for request in requests])
+            raise
+
     async def submit(self, request: GenerateRequest) -> None:
         """See `EngineClient.submit`. Raises `InvalidRequestError` when the id is in use."""
         self._require_alive()
@@ -168,6 +213,13 @@ class AsyncEngine:
             self._orders.put(None)
             await asyncio.to_thread(thread.join)
             self._fail("The engine was closed.")
+
+    async def _embedding(self, request: GenerateRequest) -> Embedding:
+        async with aclosing(self.outputs(request.request_id)) as outputs:
+            delta = await anext(outputs)
+        if delta.finish is None or delta.finish.reason != "stop":
+            raise _refusal(delta.finish or Finish(reason="error"))
+        return Embedding.of(delta, len(request.prompt_ids))
 
     def _on_download(self, done: int, total: int) -> None:
         self._on_phase(Phase("downloading", done, total))

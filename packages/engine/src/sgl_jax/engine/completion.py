@@ -1,10 +1,12 @@
-"""What offline generation returns."""
+"""What the engine returns to programs."""
 
 from __future__ import annotations
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from sgl_jax.engine.messages import Finish, TokenLogprobs
+from sgl_jax.engine.messages import Finish, TokenDelta, TokenLogprobs
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,3 +43,23 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     token_ids: list[int]
     finish: Finish | None = None
+
+
+class Embedding(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One text as a vector.
+
+    Attributes:
+        vector: float32[dimensions], of length 1 where the model's vectors are normalised.
+        prompt_tokens: length of the text.
+        cached_tokens: those that the prefix cache saved.
+    """
+
+    vector: npt.NDArray[np.float32]
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+    @classmethod
+    def of(cls, delta: TokenDelta, prompt_tokens: int) -> Embedding:
+        """From the delta that carries it."""
+        vector = np.frombuffer(delta.embedding, "<f4")
+        return cls(vector=vector, prompt_tokens=prompt_tokens, cached_tokens=delta.cached_tokens)

@@ -19,11 +19,13 @@ from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_source import local_model
+from sgl_jax.engine.config.pooling import read_pooling
 from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, QueueFullError, SglJaxError
 from sgl_jax.engine.execution.advice import memory_advice
 from sgl_jax.engine.execution.fake import fake_executor
 from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
 from sgl_jax.engine.plan import Executor, PendingStep
+from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.scheduling.compiling import CompilingRequests
 from sgl_jax.engine.scheduling.prompt_scores import PromptScores
 from sgl_jax.engine.scheduling.request import Request
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 _SMOOTHING = 0.1
 _COMPILE_POLL_SECONDS = 0.005
+_PLAIN = SamplingParams()
 _InFlight = tuple[ScheduledStep, PendingStep]
 
 
@@ -161,6 +164,7 @@ class EngineCore:
     def _check(self, request: GenerateRequest) -> int:
         """Validates a request; returns how long its sequence may grow."""
         prompt = request.prompt_ids
+        self._check_kind(request)
         request.sampling.validate(self.info.vocab_size)
         if not prompt:
             raise InvalidRequestError("The prompt is empty: at least one token is needed.", "prompt")
@@ -169,6 +173,12 @@ class EngineCore:
         if len(self._scheduler.waiting) + len(self._compiling) >= self._max_queued_requests:
             raise QueueFullError(f"{self._max_queued_requests} requests are waiting already; try again later.")
         longest = self.info.max_model_len
+        if request.embedding is not None:
+            if len(prompt) > longest:
+                raise ContextLengthError(
+                    f"The text has {len(prompt)} tokens; at most {longest} are embedded.", "prompt"
+                )
+            return len(prompt)
         wanted = request.sampling.max_new_tokens
         if len(prompt) >= longest and wanted != 0:
             raise ContextLengthError(
@@ -183,6 +193,24 @@ class EngineCore:
                 )
         return longest if wanted is None else len(prompt) + wanted
 
+    def _check_kind(self, request: GenerateRequest) -> None:
+        """Refuses what this engine was not started for, and embeddings of a size that it does not have."""
+        if request.embedding is None:
+            if self.info.is_embedding:
+                raise InvalidRequestError(
+                    "This engine makes embeddings and generates no text; start it without --is-embedding for that."
+                )
+            return
+        if not self.info.is_embedding:
+            raise InvalidRequestError(
+                "This engine generates text and makes no embeddings; start it with --is-embedding for that."
+            )
+        if request.sampling != _PLAIN:
+            raise InvalidRequestError("An embedding has no sampling parameters: leave them out.", "sampling")
+        dimensions, most = request.embedding.dimensions, self.info.hidden_size
+        if dimensions is not None and not 1 <= dimensions <= most:
+            raise InvalidRequestError(f"dimensions must lie in [1, {most}], got {dimensions}.", "dimensions")
+
     def _with_ended(self, outputs: StepOutputs) -> StepOutputs:
         """Adds the requests that ended without ever reaching a step."""
         if self._ended:
@@ -195,12 +223,13 @@ class EngineCore:
     def _accept(self, request: GenerateRequest, max_tokens: int) -> None:
         """Queues a valid request; `max_tokens` is how long its sequence may grow."""
         scores = PromptScores.of(request)
-        if max_tokens == len(request.prompt_ids) and (scores is None or scores.complete):
+        is_done = scores is None or scores.complete
+        if max_tokens == len(request.prompt_ids) and is_done and request.embedding is None:
             self._ended.append((request.request_id, Finish(reason="length")))
             return
         seed = request.sampling.seed
         seed32 = self._random.getrandbits(32) if seed is None else (seed ^ (seed >> 32)) & 0xFFFFFFFF
-        made = Request.create(request, max_tokens=max_tokens, eos=self._eos, seed=seed32)
+        made = Request.create(request, max_tokens=max_tokens, eos=self._eos, seed=seed32, pooling=self.info.pooling)
         if request.sampling.grammar is None:
             self._scheduler.add(made)
         else:
@@ -279,6 +308,7 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
     on_phase(Phase("loading"))
     files = model_files.resolve(str(model_path), config.load_format)
     spec = files.spec()
+    pooling = read_pooling(files.root, files.config) if config.is_embedding else None
     executor: Executor
     if config.device == "fake":
         executor, summary = fake_executor(config, spec), {"device": "fake"}
@@ -304,6 +334,8 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
         dtype=summary.get("dtype", config.dtype),
         device=summary["device"],
         summary=summary,
+        hidden_size=spec.hidden_size,
+        pooling=pooling,
     )
     core = EngineCore(
         executor,

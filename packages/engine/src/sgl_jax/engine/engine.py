@@ -8,11 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sgl_jax.engine.completion import Chunk, Completion
+from sgl_jax.engine.completion import Chunk, Completion, Embedding
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.core import EngineCore, build_core
 from sgl_jax.engine.errors import InvalidRequestError, SglJaxError
-from sgl_jax.engine.messages import EngineInfo, Finish, GenerateRequest, Phase, TokenDelta, TokenLogprobs
+from sgl_jax.engine.messages import (
+    EmbeddingParams,
+    EngineInfo,
+    Finish,
+    GenerateRequest,
+    Phase,
+    TokenDelta,
+    TokenLogprobs,
+)
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.stats import EngineStats
 from sgl_jax.engine.text.chat_template import ChatTemplate
@@ -84,6 +92,36 @@ class Engine:
             self._core.abort(list(by_id))
             raise
         return [sequence.completion() for sequence in sequences]
+
+    def embed(
+        self,
+        texts: str | Sequence[str] | None = None,
+        *,
+        prompt_ids: Sequence[Sequence[int]] | None = None,
+        dimensions: int | None = None,
+    ) -> list[Embedding]:
+        """Makes an embedding of every text, batched together. For an engine made with `is_embedding=True`.
+
+        Args:
+            texts: one or several; special tokens are added as the tokenizer's files say.
+            prompt_ids: token ids instead of texts.
+            dimensions: keep only the first ones, of a model that was trained for that; None keeps all.
+
+        Raises:
+            InvalidRequestError: a text is refused, or this engine generates; nothing is computed then.
+        """
+        params = EmbeddingParams(dimensions=dimensions)
+        wanted = self._inputs(texts, prompt_ids, None)
+        sequences = [_Sequence(ids, sampling, self, params) for ids, sampling in wanted]
+        found: dict[str, Embedding] = {}
+        try:
+            for sequence, delta in self._run({sequence.request_id: sequence for sequence in sequences}):
+                sequence.push(delta)
+                found[sequence.request_id] = Embedding.of(delta, len(sequence.request().prompt_ids))
+        except BaseException:
+            self._core.abort([sequence.request_id for sequence in sequences])
+            raise
+        return [found[sequence.request_id] for sequence in sequences]
 
     def chat(self, messages: Sequence[Message], sampling: SamplingParams | None = None, **template: Any) -> Completion:
         """Answers a conversation (`[{"role": "user", "content": "…"}]`).
@@ -172,11 +210,18 @@ class Engine:
 class _Sequence:
     """A sequence being generated, as the text side sees it."""
 
-    def __init__(self, prompt_ids: list[int], sampling: SamplingParams, engine: Engine) -> None:
+    def __init__(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        engine: Engine,
+        embedding: EmbeddingParams | None = None,
+    ) -> None:
         self.request_id = engine.next_request_id()
         self.stopped_by_text = False
         self._prompt_ids = prompt_ids
         self._sampling = sampling
+        self._embedding = embedding
         self._stream = TextStream(engine.tokenizer, sampling)
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
@@ -190,7 +235,12 @@ class _Sequence:
         return self._finish is not None
 
     def request(self) -> GenerateRequest:
-        return GenerateRequest(request_id=self.request_id, prompt_ids=self._prompt_ids, sampling=self._sampling)
+        return GenerateRequest(
+            request_id=self.request_id,
+            prompt_ids=self._prompt_ids,
+            sampling=self._sampling,
+            embedding=self._embedding,
+        )
 
     def push(self, delta: TokenDelta) -> Chunk:
         """Takes a delta; raises what the engine refused the request for."""

@@ -11,14 +11,25 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.stats import EngineStats
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
+class EmbeddingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a caller may ask of one embedding.
+
+    Attributes:
+        dimensions: keep only the first ones (of a model that was trained for it); None keeps all.
+    """
+
+    dimensions: int | None = None
+
+
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="generate"):
-    """One sequence to generate.
+    """One sequence to generate, or to embed.
 
     Attributes:
         request_id: unique among live requests; the caller's choice.
@@ -26,6 +37,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         sampling: how to go on from there (stop *strings* are the text side's business).
         priority: larger is more urgent, where the schedule policy looks at it.
         cache_salt: prefixes are shared only between requests of the same salt.
+        embedding: set when nothing is to be generated and the prompt's embedding is wanted. An engine either
+            generates or embeds (`EngineInfo.pooling`) and refuses the other kind.
     """
 
     request_id: str
@@ -33,6 +46,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     sampling: SamplingParams = SamplingParams()
     priority: int = 0
     cache_salt: str = ""
+    embedding: EmbeddingParams | None = None
 
 
 class AbortRequest(msgspec.Struct, frozen=True, kw_only=True, tag="abort"):
@@ -59,10 +73,15 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
-    """Log-probabilities of one generated token: its own, and the likeliest tokens' (id, logprob), best first."""
+    """Log-probabilities of one token: its own, the likeliest tokens' (id, logprob), best first, and the chosen ones'.
+
+    Attributes:
+        chosen: of `SamplingParams.token_ids_logprob`, in their order.
+    """
 
     logprob: float
     top: list[tuple[int, float]] = []
+    chosen: list[float] = []
 
 
 class TokenDelta(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
@@ -76,6 +95,7 @@ class TokenDelta(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Tru
         queue_seconds: how long the request waited for its first step; set on the first delta.
         prompt_logprobs: on the first delta of a request that asked, one entry a prompt token, from the position
             `max(1, prompt_logprobs_from)` on.
+        embedding: little-endian float32 values, on the only delta of a request for an embedding.
     """
 
     token_ids: list[int]
@@ -84,6 +104,7 @@ class TokenDelta(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Tru
     logprobs: list[TokenLogprobs] = []
     queue_seconds: float = 0.0
     prompt_logprobs: list[TokenLogprobs] = []
+    embedding: bytes = b""
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag="outputs"):
@@ -114,6 +135,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="info"):
         max_total_tokens: KV pool size, in tokens.
         eos_token_ids: tokens that end a sequence unless `ignore_eos`.
         summary: human-readable start-up facts (device, memory, pages) in display order.
+        hidden_size: width of the model, and of its embeddings.
+        pooling: how it makes embeddings; None for an engine that generates.
     """
 
     model_path: str
@@ -126,6 +149,13 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="info"):
     dtype: str
     device: str
     summary: dict[str, str] = {}
+    hidden_size: int = 0
+    pooling: Pooling | None = None
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether the engine makes embeddings, and generates nothing."""
+        return self.pooling is not None
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control"):

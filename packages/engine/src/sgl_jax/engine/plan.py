@@ -49,6 +49,7 @@ class SlotPlan(msgspec.Struct, frozen=True):
         adjust: whether the logits are adjusted before the draw (penalties, bias, minimum length).
         history: what the slot must know for that, in the first plan of a request that ever adjusts.
         targets: the token after each of these, where its log-probability is wanted (one less at a prompt's end).
+        pooled: first and one past the last of these tokens whose outputs are added up for an embedding; None for none.
         mask: uint32[ceil(V / 32)], bit `t % 32` of word `t // 32` for "token t may be drawn"; None allows all.
     """
 
@@ -65,6 +66,7 @@ class SlotPlan(msgspec.Struct, frozen=True):
     history: SlotHistory | None = None
     mask: npt.NDArray[np.uint32] | None = None
     targets: Sequence[int] = ()
+    pooled: tuple[int, int] | None = None
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -84,8 +86,18 @@ class StepPlan(msgspec.Struct, frozen=True):
 
     @property
     def wants_scores(self) -> bool:
-        """Whether any row wants log-probabilities of its prompt."""
-        return any(slot.targets for slot in self.slots)
+        """Whether any row wants log-probabilities of its prompt, or of chosen tokens."""
+        return any(slot.targets or slot.sampling.token_ids_logprob for slot in self.slots)
+
+    @property
+    def wants_chosen(self) -> bool:
+        """Whether any row wants log-probabilities of chosen tokens."""
+        return any(slot.sampling.token_ids_logprob for slot in self.slots)
+
+    @property
+    def wants_pooled(self) -> bool:
+        """Whether any row's outputs are added up for an embedding."""
+        return any(slot.pooled is not None for slot in self.slots)
 
 
 class PromptLogprobs(msgspec.Struct, frozen=True):
@@ -94,11 +106,13 @@ class PromptLogprobs(msgspec.Struct, frozen=True):
     Attributes:
         logprobs: float32[T], of the target behind the token; arbitrary where there is none.
         top_ids, top_logprobs: int32[T, 20] and float32[T, 20], best first.
+        chosen: float32[T, at least as many as any row chose], of `token_ids_logprob`; also where a row draws.
     """
 
     logprobs: npt.NDArray[np.float32]
     top_ids: npt.NDArray[np.int32]
     top_logprobs: npt.NDArray[np.float32]
+    chosen: npt.NDArray[np.float32] | None = None
 
 
 class StepResult(msgspec.Struct, frozen=True):
@@ -109,7 +123,8 @@ class StepResult(msgspec.Struct, frozen=True):
         logprobs: float32[R], log-probability of the drawn token under the model's untempered
             distribution; None when no row asked.
         top_ids, top_logprobs: int32[R, 20] and float32[R, 20], best first; None when no row asked.
-        prompt: of prompt tokens; None when no row asked.
+        prompt: of prompt tokens, and of chosen ones; None when no row asked.
+        pooled: float32[R, hidden], the sum of each row's `SlotPlan.pooled`; None when no row asked.
     """
 
     token_ids: npt.NDArray[np.int32]
@@ -117,6 +132,7 @@ class StepResult(msgspec.Struct, frozen=True):
     top_ids: npt.NDArray[np.int32] | None = None
     top_logprobs: npt.NDArray[np.float32] | None = None
     prompt: PromptLogprobs | None = None
+    pooled: npt.NDArray[np.float32] | None = None
 
 
 class PendingStep(Protocol):

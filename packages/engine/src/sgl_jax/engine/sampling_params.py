@@ -13,6 +13,8 @@ from sgl_jax.engine.grammar import Grammar
 MAX_STOP_STRINGS = 16
 MAX_STOP_LENGTH = 1024
 MAX_LOGPROBS = 20
+MAX_CHOSEN_LOGPROBS = 128
+"""Entries of `token_ids_logprob`."""
 MAX_LOGIT_BIAS = 384
 """Entries of `logit_bias`; OpenAI takes 300."""
 MAX_BIAS = 100
@@ -47,6 +49,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         prompt_logprobs: the same for the tokens of the prompt, from its second one on. They are computed, whatever
             the prefix cache has.
         prompt_logprobs_from: position of the first prompt token that gets one; what is before it may be cached.
+        token_ids_logprob: these tokens' log-probabilities, too, wherever there are any by the fields above.
         frequency_penalty: taken from a token's logit for every time it was generated, in [-2, 2].
         presence_penalty: taken once from the logit of every token that was generated, in [-2, 2].
         repetition_penalty: divides the logit of every token in prompt or output where that is positive, else
@@ -70,6 +73,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     prompt_logprobs_from: int = 0
+    token_ids_logprob: tuple[int, ...] = ()
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     repetition_penalty: float = 1.0
@@ -98,7 +102,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         if self.max_new_tokens is not None:
             _require(self.max_new_tokens >= 0, "max_new_tokens", "at least 0", self.max_new_tokens)
         _require(0 <= self.temperature < math.inf, "temperature", "a finite number >= 0", self.temperature)
-        _require(self.top_k >= -1, "top_k", "-1 (all) or at least 1", self.top_k)
+        _require(-1 <= self.top_k < 2**31, "top_k", "-1 (all) or 1 to 2147483647", self.top_k)
         _require(0 < self.top_p <= 1, "top_p", "in (0, 1]", self.top_p)
         _require(0 <= self.min_p <= 1, "min_p", "in [0, 1]", self.min_p)
         if self.seed is not None:
@@ -113,12 +117,23 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         if self.prompt_logprobs is not None:
             asked = self.prompt_logprobs
             _require(0 <= asked <= MAX_LOGPROBS, "prompt_logprobs", f"in [0, {MAX_LOGPROBS}]", asked)
-        _require(self.prompt_logprobs_from >= 0, "prompt_logprobs_from", "at least 0", self.prompt_logprobs_from)
+        first = self.prompt_logprobs_from
+        _require(0 <= first < 2**31, "prompt_logprobs_from", "0 to 2147483647", first)
+        self._validate_chosen(vocab_size)
         self._validate_adjustments(vocab_size)
         if self.grammar is not None:
             self.grammar.validate()
             # Where a grammar allows nothing but the end, there is nothing else to draw.
             _require(not self.min_new_tokens, "min_new_tokens", "0 with a grammar", self.min_new_tokens)
+
+    def _validate_chosen(self, vocab_size: int) -> None:
+        size = len(self.token_ids_logprob)
+        expected = f"at most {MAX_CHOSEN_LOGPROBS} token ids"
+        _require(size <= MAX_CHOSEN_LOGPROBS, "token_ids_logprob", expected, size)
+        for token in self.token_ids_logprob:
+            _require(0 <= token < vocab_size, "token_ids_logprob", f"token ids in [0, {vocab_size})", token)
+        if self.logprobs is None and self.prompt_logprobs is None:
+            _require(not size, "token_ids_logprob", "empty without logprobs", list(self.token_ids_logprob))
 
     def _validate_adjustments(self, vocab_size: int) -> None:
         for name in ("frequency_penalty", "presence_penalty"):

@@ -22,7 +22,7 @@ def reference_attention(
     page_offset: jax.Array | int = 0,
     single_token_rows: bool = False,
 ) -> jax.Array:
-    """Gathers every row's whole block table for every token; see `api.AttentionBackend`."""
+    """Gathers every row's whole block table; see `api.AttentionBackend`."""
     del single_token_rows
     num_tokens, num_heads, _ = query_thd.shape
     num_rows, width = rows.slot.shape[0], rows.block_table.shape[1]
@@ -32,13 +32,14 @@ def reference_attention(
     row_of_token = jnp.where(belongs.any(1), belongs.argmax(1), num_rows - 1)
     position = rows.kv_len[row_of_token] - rows.row_len[row_of_token] + token - rows.row_start[row_of_token]
 
-    pages = jnp.take(rows.block_table, rows.slot[row_of_token], axis=0, mode="clip") + page_offset
-    keys = kv_write.read(key_pages, pages).reshape(num_tokens, width * page_size, num_kv_heads, -1)
-    values = kv_write.read(value_pages, pages).reshape(num_tokens, width * page_size, num_kv_heads, -1)
+    pages = jnp.take(rows.block_table, rows.slot, axis=0, mode="clip") + page_offset
+    keys = kv_write.read(key_pages, pages).reshape(num_rows, width * page_size, num_kv_heads, -1)
+    values = kv_write.read(value_pages, pages).reshape(num_rows, width * page_size, num_kv_heads, -1)
     groups = num_heads // num_kv_heads
     keys = jnp.repeat(keys, groups, axis=2).astype(jnp.float32)
     values = jnp.repeat(values, groups, axis=2).astype(jnp.float32)
-    scores = jnp.einsum("thd,tshd->ths", query_thd.astype(jnp.float32), keys) * scale
+    # Of every token with every row's keys, then each token's own: cheaper than a copy of the keys for each token.
+    scores = jnp.einsum("thd,rshd->trhs", query_thd.astype(jnp.float32), keys)[token, row_of_token] * scale
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
     key_position = jnp.arange(width * page_size)
@@ -50,5 +51,5 @@ def reference_attention(
         sink = jnp.broadcast_to(sinks.astype(jnp.float32)[:, None], (num_tokens, num_heads, 1))
         scores = jnp.concatenate([scores, sink], axis=-1)
     weights = jax.nn.softmax(scores, axis=-1)[..., : width * page_size]
-    out = jnp.einsum("ths,tshd->thd", weights, values)
+    out = jnp.einsum("ths,rshd->trhd", weights, values)[token, row_of_token]
     return jnp.where(belongs.any(1)[:, None, None], out, 0.0)

@@ -12,6 +12,7 @@ QUANTIZATIONS = ("auto", "none", "gguf", "int8", "int4", "fp8")
 LOAD_FORMATS = ("auto", "safetensors", "gguf", "dummy")
 ATTENTION_BACKENDS = ("auto", "native", "xla", "reference")
 XLA_BACKENDS = ("auto", "native")
+CPU_KERNELS = ("auto", "native", "xla")
 SCHEDULE_POLICIES = ("fcfs", "lpm", "priority")
 
 
@@ -24,12 +25,17 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tokenizer_path: where the tokenizer lies, when not with the model; a path or a hub id.
         revision: branch, tag or commit of a hub id; None is the main branch.
         download_dir: the cache for what the hub sends; None is the hub's own.
-        dtype: compute and weight type; `auto` is bfloat16 on GPU and float32 on CPU.
+        dtype: compute and weight type; `auto` is bfloat16 on GPU and with native CPU kernels, and else float32.
         quantization: `int8`, `int4` or `fp8` pack the layers' matrices while loading; `gguf` keeps a GGUF file's Q8_0,
             Q4_0 and Q4_1 matrices packed, `none` unpacks them; `auto` is what suits the device.
         device: `auto`, `cpu`, `cuda` or `cuda:0`; `fake` runs the host path without a model.
         load_format: `auto` looks at the files; `dummy` makes up weights from the config alone.
-        attention_backend: `native` (alias `auto`, `xla`) is the best plain-XLA path; `reference` is the oracle.
+        attention_backend: `auto` (alias `native`) is our C++ kernels where they compute (`cpu_kernels`), and else plain
+            XLA; `xla` is always the latter; `reference` is the oracle.
+        is_embedding: make embeddings of texts instead of generating; the model's folder says how, see `pooling`.
+        cpu_kernels: on CPU, `native` computes with our C++ kernels, compiled at first use, `xla` without; `auto` is
+            `native` where there is a C++ compiler and the processor has AVX2.
+        cpu_threads: threads of the native kernels; None is as many as this process may use cores.
         max_seq_len: longest prompt plus output; None is the model's own limit.
         page_size: tokens a KV page.
         kv_cache_dtype: type of stored keys and values; `auto` is the compute type. `int8` has a scale a vector.
@@ -58,6 +64,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     load_format: str = "auto"
     attention_backend: str = "auto"
     xla_backend: str = "auto"
+    cpu_kernels: str = "auto"
+    cpu_threads: int | None = None
+    is_embedding: bool = False
     max_seq_len: int | None = None
     page_size: int = 16
     kv_cache_dtype: str = "auto"
@@ -82,8 +91,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         _one_of("load_format", self.load_format, LOAD_FORMATS)
         _one_of("attention_backend", self.attention_backend, ATTENTION_BACKENDS)
         _one_of("xla_backend", self.xla_backend, XLA_BACKENDS)
+        _one_of("cpu_kernels", self.cpu_kernels, CPU_KERNELS)
         _one_of("schedule_policy", self.schedule_policy, SCHEDULE_POLICIES)
-        for name in ("max_seq_len", "max_total_tokens", "max_running_requests", "chunked_prefill_size"):
+        for name in ("max_seq_len", "max_total_tokens", "max_running_requests", "chunked_prefill_size", "cpu_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{_flag(name)} must be at least 1, got {value}.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+HEADLESS, WITH_HEAD = "Model", "ForCausalLM"
+
 _GEMMA = {"tie_word_embeddings": True, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh"}
 _GEMMA2 = {**_GEMMA, "sliding_window": 4096, "query_pre_attn_scalar": 256}
 _GPT_OSS_YARN = {
@@ -91,3 +93,8 @@ FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
     "SmolLM3ForCausalLM": {"tie_word_embeddings": True, "rope_theta": 2_000_000.0},
     "StableLmForCausalLM": {"partial_rotary_factor": 0.25},
 }
+
+
+def with_head(architecture: str) -> str:
+    """The name of a family's class with an output head, given that or the one without (`Qwen3Model`)."""
+    return architecture.removesuffix(HEADLESS) + WITH_HEAD if architecture.endswith(HEADLESS) else architecture

@@ -134,7 +134,9 @@ def _safetensors(folder: Path) -> ModelFiles:
             problems.append(str(error))
     _refuse(folder, problems)
     assert config is not None  # or there would be a problem
-    if EMBEDDING in names and HEAD not in names and config.get("tie_word_embeddings") is not True:
+    # Models that are only embedded with are often saved without the outer module, and their tensors' prefix.
+    has_embedding = EMBEDDING in names or EMBEDDING.removeprefix("model.") in names
+    if has_embedding and HEAD not in names and config.get("tie_word_embeddings") is not True:
         # Exporters leave out a head that is the embedding, and configs leave out that it is.
         logger.info("%s holds no %s: the embedding is the output head, too", folder, HEAD)
         config = {**config, "tie_word_embeddings": True}

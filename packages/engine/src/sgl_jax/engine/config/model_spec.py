@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sgl_jax.engine.config.family_defaults import FAMILY_DEFAULTS
+from sgl_jax.engine.config.family_defaults import FAMILY_DEFAULTS, with_head
 from sgl_jax.engine.errors import ModelLoadError
 
 _ROPE_ALIASES = {"su": "longrope"}
@@ -57,7 +57,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen description of a decoder; names follow Hugging Face's `config.json`.
 
     Attributes:
-        architecture: the first entry of `architectures`.
+        architecture: the first entry of `architectures`, with `ForCausalLM` for `Model`: what is saved without its
+            output head, as embedding models are, is the same otherwise.
         max_position_embeddings: the longest sequence; with dynamic scaling that is beyond the trained length.
         head_dim: width of a head; with latent attention, of the part that is rotated.
         norm_eps: `rms_norm_eps`, or `layer_norm_eps` of families with that norm.
@@ -98,7 +99,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         architectures = config.get("architectures")
         if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
             raise ModelLoadError("config.json has no 'architectures': is this a Hugging Face model folder?")
-        config = {**FAMILY_DEFAULTS.get(architectures[0], {}), **_text_part(config)}
+        architecture = with_head(architectures[0])
+        config = {**FAMILY_DEFAULTS.get(architecture, {}), **_text_part(config)}
         required = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         for name in required:
             if not isinstance(config.get(name), int) or config[name] < 1:
@@ -113,7 +115,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
             rope = rope_spec(config, head_dim)
             plain = CacheSpec(heads=kv_heads, head_dim=head_dim)
             spec = cls(
-                architecture=architectures[0],
+                architecture=architecture,
                 vocab_size=config["vocab_size"],
                 hidden_size=config["hidden_size"],
                 intermediate_size=config["intermediate_size"],

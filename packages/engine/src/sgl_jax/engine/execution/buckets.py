@@ -32,6 +32,7 @@ class BucketLadder:
         max_tokens: most tokens of a step.
         max_rows: most sequences of a step.
         row_rungs, token_rungs: sizes to compile instead of the powers of two; the most is always among them.
+        decodes: whether there are buckets of single tokens.
     """
 
     def __init__(
@@ -41,8 +42,11 @@ class BucketLadder:
         *,
         row_rungs: Sequence[int] | None = None,
         token_rungs: Sequence[int] | None = None,
+        decodes: bool = True,
     ) -> None:
         self._rows = _rungs(1, max_rows, 2) if row_rungs is None else _topped(row_rungs, max_rows)
+        if not decodes:
+            self._rows = []
         tokens = _rungs(min(16, max_tokens), max_tokens, 2) if token_rungs is None else _topped(token_rungs, max_tokens)
         self._mixed = [(count, min(max_rows, count)) for count in tokens]
 
@@ -55,7 +59,7 @@ class BucketLadder:
     def choose(self, plan: StepPlan) -> Bucket:
         """The smallest bucket that holds the plan."""
         num_rows, num_tokens = len(plan.slots), plan.num_tokens
-        if num_tokens == num_rows and not plan.wants_scores:
+        if self._rows and num_tokens == num_rows and not plan.wants_scores:
             rows = next(rows for rows in self._rows if rows >= num_rows)
             return Bucket(rows, rows, True)
         tokens, rows = next(shape for shape in self._mixed if shape[0] >= num_tokens and shape[1] >= num_rows)

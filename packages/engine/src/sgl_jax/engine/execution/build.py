@@ -11,16 +11,18 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from sgl_jax.engine.attention.api import AttentionBackend
-from sgl_jax.engine.attention.reference import reference_attention
-from sgl_jax.engine.attention.xla import xla_attention
+from sgl_jax.engine.attention import backends
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_files import ModelFiles
 from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.cpu_kernels.library import Library
 from sgl_jax.engine.errors import ConfigError, ModelLoadError, SglJaxError
 from sgl_jax.engine.execution import kv_pool
+from sgl_jax.engine.execution.device_env import programs_folder
 from sgl_jax.engine.execution.executor import DeviceExecutor
+from sgl_jax.engine.execution.kernels import describe, find_kernels
 from sgl_jax.engine.execution.load import load_model
+from sgl_jax.engine.execution.program_store import ProgramStore, own_folder
 from sgl_jax.engine.execution.step import Run, StepModel
 from sgl_jax.engine.models.base import Template
 from sgl_jax.engine.models.decoder import DecoderLayer
@@ -29,12 +31,15 @@ from sgl_jax.engine.plan import ProgressCallback, StepLimits
 
 logger = logging.getLogger(__name__)
 
-ATTENTION: dict[str, AttentionBackend] = {
-    "auto": xla_attention,
-    "native": xla_attention,
-    "xla": xla_attention,
-    "reference": reference_attention,
-}
+_SHAPES_NO_PROGRAM = frozenset(
+    {
+        *("model_path", "tokenizer_path", "revision", "download_dir", "load_format", "skip_warmup", "random_seed"),
+        *("max_queued_requests", "schedule_policy", "disable_radix_cache", "disable_overlap_schedule"),
+        *("mem_fraction_static", "max_total_tokens", "max_running_requests", "max_prefill_tokens"),
+        *("precompile_bs_paddings", "precompile_token_paddings"),
+    }
+)
+"""Flags that leave programs as they are, or show in the shapes of their arguments."""
 
 
 def build_executor(
@@ -50,17 +55,25 @@ def build_executor(
     """
     device = find_device(config.device)
     on_cpu = device.platform == "cpu"
-    dtype = jnp.dtype(("float32" if on_cpu else "bfloat16") if config.dtype == "auto" else config.dtype)
+    kernels = find_kernels(config, device)
+    is_plain_cpu = on_cpu and kernels is None
+    dtype = jnp.dtype(("float32" if is_plain_cpu else "bfloat16") if config.dtype == "auto" else config.dtype)
+    # The kernels take matrices in the type that was asked for; all the rest is small, and XLA is best at float32.
+    rest_dtype = dtype if kernels is None else jnp.dtype(jnp.float32)
     max_seq_len = config.max_seq_len or spec.max_position_embeddings
     try:
-        model = _step_model(config, spec, dtype, max_seq_len, on_cpu=on_cpu)
+        attention = backends.choose(config.attention_backend, has_kernels=kernels is not None)
+        model = _step_model(config, spec, rest_dtype, max_seq_len, attention, on_cpu=on_cpu)
     except SglJaxError:
         raise
     except Exception as error:  # fields that only this family has, and that nobody checked
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelLoadError(f"config.json describes no {spec.architecture} that can be built ({reason}).") from error
     model, params, weights = load_model(
-        model, files, spec, config.quantization, dtype, device, free_bytes=_free_bytes(device), on_progress=on_progress
+        *(model, files, spec, config.quantization, rest_dtype, device),
+        tiled_dtype=None if kernels is None else dtype,
+        free_bytes=_free_bytes(device),
+        on_progress=on_progress,
     )
 
     pool = kv_pool.plan_pool(config, spec, dtype, device, _free_bytes(device))
@@ -75,9 +88,13 @@ def build_executor(
         num_pages=pool.num_pages,
         max_slots=max_slots,
         max_seq_len=max_seq_len,
+        hidden_size=spec.hidden_size,
         vocab_size=spec.vocab_size,
         limits=limits,
         device=device,
+        programs=ProgramStore(
+            _described(config, spec, model, max_seq_len, kernels), device, own_folder(programs_folder())
+        ),
         row_rungs=config.precompile_bs_paddings,
         token_rungs=config.precompile_token_paddings,
     )
@@ -86,9 +103,20 @@ def build_executor(
         "dtype": str(dtype),
         "weights": weights,
         "KV pool": str(pool),
+        **({"CPU kernels": describe(kernels)} if on_cpu else {}),
         "limits": f"{max_seq_len} tokens a sequence, {max_slots} running, {limits.max_tokens} tokens a step",
     }
     return executor, summary
+
+
+def _described(
+    config: EngineConfig, spec: ModelSpec, model: StepModel, max_seq_len: int, kernels: Library | None
+) -> str:
+    """All that makes one model's programs differ from another's, besides the shapes of their arguments."""
+    flags = [f"{name}={getattr(config, name)}" for name in config.__struct_fields__ if name not in _SHAPES_NO_PROGRAM]
+    leaves = [list(model.ends.leaves), *((list(run.layer.leaves), run.length) for run in model.runs)]
+    chosen = f"stacked={model.stacked} max_seq_len={max_seq_len} native={kernels is not None}"
+    return "\n".join([*flags, repr(spec), str(leaves), chosen])
 
 
 def find_device(name: str) -> jax.Device:
@@ -124,7 +152,13 @@ def stacks_layers(dtype: jnp.dtype, *, on_cpu: bool) -> bool:
 
 
 def _step_model(
-    config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, max_seq_len: int, *, on_cpu: bool
+    config: EngineConfig,
+    spec: ModelSpec,
+    dtype: jnp.dtype,
+    max_seq_len: int,
+    attention: backends.PagedAttention,
+    *,
+    on_cpu: bool,
 ) -> StepModel:
     family = model_class(spec.architecture)
     return StepModel(
@@ -134,7 +168,8 @@ def _step_model(
         ropes=family.ropes(spec, max_seq_len),
         stacked=stacks_layers(dtype, on_cpu=on_cpu),
         activation_dtype=jnp.dtype(jnp.float32) if on_cpu else dtype,
-        attention=ATTENTION[config.attention_backend],
+        attention=attention,
+        draws=not config.is_embedding,
     )
 
 

@@ -7,7 +7,7 @@ environment is left alone.
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from sgl_jax.engine.config.engine_config import EngineConfig
@@ -16,26 +16,35 @@ from sgl_jax.engine.config.engine_config import EngineConfig
 _CPU_FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 
 
-def cache_folder(environ: MutableMapping[str, str]) -> Path:
-    """Where compiled steps are kept: `SGL_JAX_CACHE_DIR`, else the user's cache folder."""
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where things made once are kept: `SGL_JAX_CACHE_DIR`, else the user's cache folder."""
     if "SGL_JAX_CACHE_DIR" in environ:
         return Path(environ["SGL_JAX_CACHE_DIR"])
     base = environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "sgl-jax"
 
 
-def apply(config: EngineConfig, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Sets what jax reads at import, never overriding what the user has set.
+def programs_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where compiled steps are kept; None keeps none.
 
-    The persistent compile cache is on by default (`JAX_COMPILATION_CACHE_DIR` moves it; an empty
-    value turns it off).
+    In `cache_folder`, unless the user tells JAX itself where to keep programs: then beside these, and if that
+    (`JAX_COMPILATION_CACHE_DIR`) is empty, nowhere.
     """
+    told = environ.get("JAX_COMPILATION_CACHE_DIR")
+    if told is None:
+        return cache_folder(environ) / "steps"
+    return Path(told) / "steps" if told and "://" not in told else None
+
+
+def kernels_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the CPU's native kernels are kept once they are compiled."""
+    return cache_folder(environ) / "cpu-kernels"
+
+
+def apply(config: EngineConfig, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Sets what jax reads at import, never overriding what the user has set."""
     if config.device == "fake":
         return
-    if "JAX_COMPILATION_CACHE_DIR" not in environ:
-        environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder(environ) / "xla")
-    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     if config.device == "cpu":
         environ.setdefault("JAX_PLATFORMS", "cpu")
     flags = environ.get("XLA_FLAGS", "")

@@ -24,6 +24,8 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
         chosen: the device that the engine would use; None when it cannot use what was asked for.
         memory_bytes: of that device, where it knows.
         problem: why it cannot be used.
+        kernels: the CPU's native kernels, where that is the device: which, or from when on.
+        kernels_problem: why there are none.
     """
 
     jax: str
@@ -31,6 +33,8 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     chosen: str | None = None
     memory_bytes: int | None = None
     problem: str | None = None
+    kernels: str | None = None
+    kernels_problem: str | None = None
 
 
 def device_report(device: str) -> DeviceReport:
@@ -41,6 +45,7 @@ def device_report(device: str) -> DeviceReport:
     import jax.numpy as jnp
 
     from sgl_jax.engine.execution.build import find_device
+    from sgl_jax.engine.execution.kernels import find_out
 
     try:
         found = find_device(device)
@@ -52,11 +57,14 @@ def device_report(device: str) -> DeviceReport:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return DeviceReport(jax=jax.__version__, problem=f"JAX cannot compute here: {reason}")
     stats = found.memory_stats() or {}
+    kernels, kernels_problem = find_out() if found.platform == "cpu" else (None, None)
     return DeviceReport(
         jax=jax.__version__,
         devices=[str(one) for one in jax.devices()],
         chosen=f"{found.platform} ({found.device_kind})",
         memory_bytes=stats.get("bytes_limit"),
+        kernels=kernels,
+        kernels_problem=kernels_problem,
     )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgl_jax.engine.execution import compile_cache
 from sgl_jax.engine.execution.batch import Layout, PageDelta
 from sgl_jax.engine.execution.buckets import Bucket, BucketLadder
-from sgl_jax.engine.execution.score import NO_TARGET, ScoreFunction, make_score
+from sgl_jax.engine.execution.pool import Pooled, make_pool, pool_inputs
+from sgl_jax.engine.execution.program_store import ProgramStore
+from sgl_jax.engine.execution.score import Scores, make_score, score_inputs
 from sgl_jax.engine.execution.slot_rules import upload_rules
 from sgl_jax.engine.execution.step import (
     DeviceState,
@@ -29,7 +31,6 @@ from sgl_jax.engine.execution.step import (
 )
 from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotHistory, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.sampling.adjust import load, no_rules
-from sgl_jax.engine.sampling.logprobs import Logprobs
 from sgl_jax.engine.sampling_params import SamplingParams
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,11 @@ class DeviceExecutor:
         page_size, num_pages: shape of each layer's pool.
         max_slots: requests that may run at once.
         max_seq_len: longest sequence, in tokens.
+        hidden_size: width of the residual stream.
         vocab_size: logits of a token.
         limits: bounds of a step.
         device: where all of it lives.
+        programs: keeps what is compiled.
         row_rungs, token_rungs: see `BucketLadder`.
     """
 
@@ -66,9 +69,11 @@ class DeviceExecutor:
         num_pages: int,
         max_slots: int,
         max_seq_len: int,
+        hidden_size: int,
         vocab_size: int,
         limits: StepLimits,
         device: jax.Device,
+        programs: ProgramStore,
         row_rungs: Sequence[int] | None = None,
         token_rungs: Sequence[int] | None = None,
     ) -> None:
@@ -83,6 +88,8 @@ class DeviceExecutor:
         self._params = params
         self._pools = pools
         self._device = device
+        self._programs = programs
+        self._hidden_size = hidden_size
         self._vocab_size = vocab_size
         self._mask_words = -(-vocab_size // 32)
         self._state = DeviceState(
@@ -90,12 +97,13 @@ class DeviceExecutor:
             jnp.zeros((max_slots, self.max_pages_per_slot), jnp.int32, device=device),
             no_rules(max_slots, vocab_size, device),
         )
-        self._ladder = BucketLadder(limits.max_tokens, max_slots, row_rungs=row_rungs, token_rungs=token_rungs)
+        self._ladder = BucketLadder(
+            limits.max_tokens, max_slots, row_rungs=row_rungs, token_rungs=token_rungs, decodes=model.draws
+        )
         self._layouts: dict[Bucket, Layout] = {}
         self._steps: dict[Bucket, StepFunction] = {}
         self._ends = params[: len(model.ends.leaves)]
-        self._hidden: dict[int, jax.ShapeDtypeStruct] = {}  # by tokens of the bucket, like the next
-        self._scores: dict[int, ScoreFunction] = {}
+        self._look: jax.stages.Compiled | None = None
         self._write_pages: jax.stages.Compiled | None = None
         self._load: jax.stages.Compiled | None = None
         self._no_masks: dict[int, jax.Array] = {}
@@ -104,32 +112,27 @@ class DeviceExecutor:
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Compiles every bucket in parallel, then runs each on an empty plan, as often as graph capture wants."""
         begin, buckets = time.perf_counter(), self._ladder.buckets
-        total = len(buckets) + sum(not bucket.single for bucket in buckets) + 2
-        hits = compile_cache.hits()
+        total = len(buckets) + 3
         with ThreadPoolExecutor(_COMPILE_THREADS, thread_name_prefix="compile") as threads:
             jobs = [threads.submit(self._compile_step, bucket) for bucket in buckets]
-            jobs += [threads.submit(self._compile_write_pages), threads.submit(self._compile_load)]
-            done = 0
-            for job in as_completed(jobs):
+            jobs += [threads.submit(self._compile_look), threads.submit(self._compile_write_pages)]
+            jobs += [threads.submit(self._compile_load)]
+            for done, job in enumerate(as_completed(jobs), start=1):
                 job.result()
-                on_progress(done := done + 1, total)
-            scores = [threads.submit(self._compile_score, num_tokens) for num_tokens in self._hidden]
-            for score in as_completed(scores):
-                score.result()
-                on_progress(done := done + 1, total)
+                on_progress(done, total)
         runs = 1 if self._device.platform == "cpu" else _GPU_WARM_RUNS
         for bucket in buckets * runs:
-            self._run(bucket, StepPlan(()), score=not bucket.single).collect()
+            self._run(bucket, StepPlan(()), look=not bucket.single).collect()
         self._write_overflow(PageDelta([self.max_slots], [0], [0]))
         self._load_rules(0, SamplingParams(), SlotHistory((), (), ()))
-        elapsed, found = time.perf_counter() - begin, compile_cache.hits() - hits
+        elapsed, found = time.perf_counter() - begin, self._programs.hits
         logger.info("warm-up: %d programs in %.1f s, %d of them from the compile cache", total, elapsed, found)
 
     def dispatch(self, plan: StepPlan) -> PendingResult:
         """Starts a step and returns without waiting for it."""
         return self._run(self._ladder.choose(plan), plan)
 
-    def _run(self, bucket: Bucket, plan: StepPlan, *, score: bool = False) -> PendingResult:
+    def _run(self, bucket: Bucket, plan: StepPlan, *, look: bool = False) -> PendingResult:
         step = self._steps.get(bucket) or self._compile_step(bucket)
         packed, overflow = self._layouts[bucket].pack(plan, no_slot=self.max_slots)
         if overflow:
@@ -140,19 +143,19 @@ class DeviceExecutor:
         uploaded = jax.device_put(packed, self._device)
         masks = self._masks(bucket.num_rows, plan)
         self._pools, self._state, drawn = step(self._params, self._pools, self._state, uploaded, masks)
-        return PendingResult(drawn, plan, self._score(drawn, plan) if score or plan.wants_scores else None)
+        looks = look or (plan.wants_scores if self._model.draws else plan.wants_pooled)
+        return PendingResult(drawn, plan, self._look_at(drawn, plan) if looks else None)
 
-    def _score(self, drawn: Drawn, plan: StepPlan) -> Logprobs:
-        """Looks at the tokens that a step has just computed."""
-        assert drawn.hidden is not None, "prompts are looked at in buckets of several tokens a row"
-        num_tokens = drawn.hidden.shape[0]
-        score = self._scores.get(num_tokens) or self._compile_score(num_tokens)
-        targets = np.full(num_tokens, NO_TARGET, np.int32)
-        begin = 0
-        for slot in plan.slots:
-            targets[begin : begin + len(slot.targets)] = slot.targets
-            begin += slot.num_tokens
-        return score(self._ends, drawn.hidden, jax.device_put(targets, self._device))
+    def _look_at(self, drawn: Drawn, plan: StepPlan) -> Scores | Pooled:
+        """At what a step has left of its tokens: scores them, or pools them where nothing is drawn."""
+        assert drawn.hidden is not None, "tokens are looked at in buckets of several tokens a row"
+        program = self._look or self._compile_look()
+        inputs = jax.device_put(self._look_inputs(plan), self._device)
+        found: Scores | Pooled = program(self._ends, drawn.hidden, inputs)
+        return found
+
+    def _look_inputs(self, plan: StepPlan) -> Any:
+        return (score_inputs if self._model.draws else pool_inputs)(plan, self.limits.max_tokens, self.max_slots)
 
     def _masks(self, num_rows: int, plan: StepPlan) -> jax.Array:
         """The plan's masks on the device; where nobody asks, an array that is never read and always there."""
@@ -185,59 +188,60 @@ class DeviceExecutor:
 
     def _compile_step(self, bucket: Bucket) -> StepFunction:
         layout = Layout(bucket, self.page_size)
-        jitted = jax.jit(make_step(self._model, layout), donate_argnums=(1, 2))
-        packed = jax.ShapeDtypeStruct((layout.size,), jnp.int32, sharding=self._sharding)
-        masks = jax.ShapeDtypeStruct((bucket.num_rows, self._mask_words), jnp.uint32, sharding=self._sharding)
-        lowered = jitted.lower(self._params, self._pools, self._state, packed, masks)
-        compiled: StepFunction = lowered.compile()
+        packed = self._shape(layout.size)
+        masks = self._shape(bucket.num_rows, self._mask_words, dtype=jnp.uint32)
+        compiled: StepFunction = self._programs.compile(
+            f"step {bucket}",
+            make_step(self._model, layout, self.limits.max_tokens),
+            *(self._params, self._pools, self._state, packed, masks),
+            donate=(1, 2),
+        )
         with self._lock:
-            if not bucket.single:
-                self._hidden[bucket.num_tokens] = lowered.out_info[2].hidden
             self._layouts[bucket] = layout
             self._steps[bucket] = compiled
             self.compiles += 1
         return compiled
 
-    def _compile_score(self, num_tokens: int) -> ScoreFunction:
-        """For a bucket whose step is compiled."""
-        form = self._hidden[num_tokens]
-        hidden = jax.ShapeDtypeStruct(form.shape, form.dtype, sharding=self._sharding)
-        targets = jax.ShapeDtypeStruct((num_tokens,), jnp.int32, sharding=self._sharding)
-        compiled: ScoreFunction = jax.jit(make_score(self._model)).lower(self._ends, hidden, targets).compile()
-        with self._lock:
-            self._scores[num_tokens] = compiled
-            self.compiles += 1
-        return compiled
+    def _compile_look(self) -> jax.stages.Compiled:
+        draws, model = self._model.draws, self._model
+        function: Callable[..., Scores | Pooled] = make_score(model) if draws else make_pool(model, self.max_slots)
+        hidden = self._shape(self.limits.max_tokens, self._hidden_size, dtype=self._model.activation_dtype)
+        inputs = jax.tree.map(lambda array: self._shape(*array.shape), self._look_inputs(StepPlan(())))
+        self._look = self._compile_small("score" if draws else "pool", function, self._ends, hidden, inputs)
+        return self._look
 
     def _compile_write_pages(self) -> jax.stages.Compiled:
-        jitted = jax.jit(lambda table, columns: write_pages(table, *columns), donate_argnums=0)
-        columns = jax.ShapeDtypeStruct((3, _DELTA_CHUNK), jnp.int32, sharding=self._sharding)
-        compiled = jitted.lower(self._state.block_table, columns).compile()
-        with self._lock:
-            self._write_pages = compiled
-            self.compiles += 1
-        return compiled
+        arguments = (self._state.block_table, self._shape(3, _DELTA_CHUNK))
+        self._write_pages = self._compile_small(
+            "write pages", lambda table, columns: write_pages(table, *columns), *arguments, donate=(0,)
+        )
+        return self._write_pages
 
     def _compile_load(self) -> jax.stages.Compiled:
-        number = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._sharding)
         row = upload_rules(SamplingParams(), SlotHistory((), (), ()), self._vocab_size, self._device)
-        compiled = jax.jit(load, donate_argnums=0).lower(self._state.rules, number, row).compile()
+        self._load = self._compile_small("load rules", load, self._state.rules, self._shape(), row, donate=(0,))
+        return self._load
+
+    def _compile_small(
+        self, name: str, function: Callable[..., Any], *arguments: Any, donate: tuple[int, ...] = ()
+    ) -> jax.stages.Compiled:
+        compiled = self._programs.compile(name, function, *arguments, donate=donate)
         with self._lock:
-            self._load = compiled
             self.compiles += 1
         return compiled
 
-    @property
-    def _sharding(self) -> jax.sharding.Sharding:
-        return jax.sharding.SingleDeviceSharding(self._device)
+    def _shape(self, *shape: int, dtype: jax.typing.DTypeLike = jnp.int32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=jax.sharding.SingleDeviceSharding(self._device))
 
 
 class PendingResult:
     """Implements `plan.PendingStep`: the copy to the host is under way from the start."""
 
-    def __init__(self, drawn: Drawn, plan: StepPlan, prompt: Logprobs | None) -> None:
+    def __init__(self, drawn: Drawn, plan: StepPlan, found: Scores | Pooled | None) -> None:
         self._drawn = drawn._replace(hidden=None)  # as large as the step; nobody needs it now
-        self._prompt = prompt
+        self._pooled = found.sums if isinstance(found, Pooled) else None
+        self._prompt = found.targets if isinstance(found, Scores) else None
+        self._chosen = found.chosen if isinstance(found, Scores) and plan.wants_chosen else None
         self._num_tokens = plan.num_tokens
         self._rows = len(plan.slots)
         self._wants_logprobs = plan.wants_logprobs
@@ -245,16 +249,20 @@ class PendingResult:
         if self._wants_logprobs:
             for array in drawn.logprobs:
                 array.copy_to_host_async()
-        for array in prompt or ():
-            array.copy_to_host_async()
+        for array in (*(self._prompt or ()), self._chosen, self._pooled):
+            if array is not None:
+                array.copy_to_host_async()
 
     def collect(self) -> StepResult:
         """Blocks until the device is done and returns host arrays, one row a planned slot."""
         token_ids = np.asarray(self._drawn.token_ids)[: self._rows]
         prompt = None
         if self._prompt is not None:
-            prompt = PromptLogprobs(*(np.asarray(array)[: self._num_tokens] for array in self._prompt))
+            logprobs, top_ids, top = (np.asarray(array)[: self._num_tokens] for array in self._prompt)
+            chosen = None if self._chosen is None else np.asarray(self._chosen)[: self._num_tokens]
+            prompt = PromptLogprobs(logprobs, top_ids, top, chosen)
+        pooled = None if self._pooled is None else np.asarray(self._pooled)[: self._rows]
         if not self._wants_logprobs:
-            return StepResult(token_ids, prompt=prompt)
+            return StepResult(token_ids, prompt=prompt, pooled=pooled)
         drawn, top_ids, top = (np.asarray(array)[: self._rows] for array in self._drawn.logprobs)
-        return StepResult(token_ids, drawn, top_ids, top, prompt)
+        return StepResult(token_ids, drawn, top_ids, top, prompt, pooled)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
+from sgl_jax.engine.sampling_params import MAX_CHOSEN_LOGPROBS
 
 _MASK = (1 << 64) - 1
 NUM_TOP = 20
@@ -42,6 +43,17 @@ def script_logprobs(token_ids: Sequence[int], *, window: int | None = None) -> l
     return [_logprob(cell, target) for cell, target in zip(cells[:-1], token_ids[1:], strict=True)]
 
 
+def script_chosen(token_ids: Sequence[int], chosen: Sequence[int], *, window: int | None = None) -> list[float]:
+    """What `FakeExecutor` says of the log-probabilities of chosen tokens behind a prompt."""
+    cell = _cells(token_ids, window)[-1]
+    return [_logprob(cell, target) for target in chosen]
+
+
+def script_outputs(token_ids: Sequence[int], hidden_size: int, *, window: int | None = None) -> npt.NDArray[np.float32]:
+    """What `FakeExecutor` has for the model's outputs of a prompt, float32[T, hidden]."""
+    return np.stack([_output(cell, hidden_size) for cell in _cells(token_ids, window)])
+
+
 class FakeExecutor:
     """Implements `plan.Executor`. Draws are a hash of the sequence and the seed, in `[0, vocab_size)`."""
 
@@ -55,6 +67,7 @@ class FakeExecutor:
         vocab_size: int,
         limits: StepLimits,
         window: int | None = None,
+        hidden_size: int = 8,
     ) -> None:
         self.num_pages = num_pages
         self.page_size = page_size
@@ -64,6 +77,7 @@ class FakeExecutor:
         self.limits = limits
         self.compiles = 0
         self._vocab_size = vocab_size
+        self._hidden_size = hidden_size
         self._pool: list[int] = [0] * (num_pages * page_size)
         self._tables: list[list[int]] = [[0] * max_pages_per_slot for _ in range(max_slots)]
         self._last_tokens = [0] * max_slots
@@ -83,7 +97,8 @@ class FakeExecutor:
         for row in sorted(range(len(plan.slots)), key=lambda row: plan.slots[row].start):
             token_ids[row] = self._run(plan.slots[row], cells[row])
         prompt = _prompt_logprobs(plan, cells) if plan.wants_scores else None
-        return _Ready(np.asarray(token_ids, np.int32), plan.wants_logprobs, prompt)
+        pooled = _pooled(plan, cells, self._hidden_size) if plan.wants_pooled else None
+        return _Ready(np.asarray(token_ids, np.int32), plan.wants_logprobs, prompt, pooled)
 
     def _run(self, plan: SlotPlan, cells: list[int]) -> int:
         """Computes a slot's tokens; puts what it writes for each into `cells`."""
@@ -120,19 +135,27 @@ def fake_executor(config: EngineConfig, spec: ModelSpec) -> FakeExecutor:
         max_slots=config.max_running_requests or 256,
         max_pages_per_slot=-(-max_seq_len // config.page_size),
         vocab_size=spec.vocab_size,
+        hidden_size=spec.hidden_size,
         limits=StepLimits(config.max_prefill_tokens, config.chunked_prefill_size or config.max_prefill_tokens),
     )
 
 
 class _Ready:
-    def __init__(self, token_ids: npt.NDArray[np.int32], logprobs: bool, prompt: PromptLogprobs | None) -> None:
+    def __init__(
+        self,
+        token_ids: npt.NDArray[np.int32],
+        logprobs: bool,
+        prompt: PromptLogprobs | None,
+        pooled: npt.NDArray[np.float32] | None,
+    ) -> None:
         self._token_ids = token_ids
         self._logprobs = logprobs
         self._prompt = prompt
+        self._pooled = pooled
 
     def collect(self) -> StepResult:
         if not self._logprobs:
-            return StepResult(self._token_ids, prompt=self._prompt)
+            return StepResult(self._token_ids, prompt=self._prompt, pooled=self._pooled)
         rows = len(self._token_ids)
         order = np.arange(NUM_TOP, dtype=np.int32)
         top_ids = self._token_ids[:, None] + order
@@ -142,6 +165,7 @@ class _Ready:
             top_ids,
             np.tile(np.float32(-0.5) - order.astype(np.float32), (rows, 1)),
             self._prompt,
+            self._pooled,
         )
 
 
@@ -149,13 +173,26 @@ def _prompt_logprobs(plan: StepPlan, cells: Sequence[Sequence[int]]) -> PromptLo
     order = np.arange(NUM_TOP, dtype=np.int32)
     targets = np.zeros(plan.num_tokens, np.int32)
     logprobs = np.zeros(plan.num_tokens, np.float32)
+    chosen = np.zeros((plan.num_tokens, MAX_CHOSEN_LOGPROBS), np.float32) if plan.wants_chosen else None
     begin = 0
     for slot, written in zip(plan.slots, cells, strict=True):
         end = begin + len(slot.targets)
         targets[begin:end] = slot.targets
         logprobs[begin:end] = [_logprob(cell, target) for cell, target in zip(written, slot.targets, strict=False)]
+        wanted = slot.sampling.token_ids_logprob
+        if chosen is not None and wanted:
+            rows = [[_logprob(cell, token) for token in wanted] for cell in written]
+            chosen[begin : begin + slot.num_tokens, : len(wanted)] = rows
         begin += slot.num_tokens
-    return PromptLogprobs(logprobs, targets[:, None] + order, logprobs[:, None] - order.astype(np.float32))
+    return PromptLogprobs(logprobs, targets[:, None] + order, logprobs[:, None] - order.astype(np.float32), chosen)
+
+
+def _pooled(plan: StepPlan, cells: Sequence[Sequence[int]], hidden_size: int) -> npt.NDArray[np.float32]:
+    pooled = np.zeros((len(plan.slots), hidden_size), np.float32)
+    for row, (slot, written) in enumerate(zip(plan.slots, cells, strict=True)):
+        for cell in written[slice(*slot.pooled)] if slot.pooled is not None else ():
+            pooled[row] += _output(cell, hidden_size)
+    return pooled
 
 
 def _allowed(token_id: int, mask: npt.NDArray[np.uint32] | None) -> int:
@@ -181,6 +218,11 @@ def _cells(token_ids: Sequence[int], window: int | None) -> list[int]:
 def _logprob(cell: int, target: int) -> float:
     """Made up, but of both; a float32 holds it exactly."""
     return -((_mix(cell, target) >> 9) % 4096) / 256
+
+
+def _output(cell: int, hidden_size: int) -> npt.NDArray[np.float32]:
+    """Made up; sums of some thousands are exact in float32."""
+    return np.asarray([(_mix(cell, index) >> 9) % 512 - 255.5 for index in range(hidden_size)], np.float32)
 
 
 def _cell(token_id: int, seen: Sequence[int]) -> int:

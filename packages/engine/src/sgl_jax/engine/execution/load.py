@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -22,12 +23,15 @@ from sgl_jax.engine.models.decoder import DecoderLayer
 from sgl_jax.engine.models.registry import model_class
 from sgl_jax.engine.plan import ProgressCallback
 from sgl_jax.engine.quantization.formats import PackFormat
+from sgl_jax.engine.quantization.matrix import Form
+from sgl_jax.engine.quantization.tiled import choose_tilings, stacked_leaves
 from sgl_jax.engine.weights.adapters import adapt
 from sgl_jax.engine.weights.dummy import dummy_params
 from sgl_jax.engine.weights.loader import ParamRecipe, load_params
 from sgl_jax.engine.weights.names import LayerShapes, decoder_recipes, leaf_path
 from sgl_jax.engine.weights.packing import choose_packings, packed_recipes
 from sgl_jax.engine.weights.source import open_source
+from sgl_jax.engine.weights.tiles import tiled_params, tiled_recipes
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ def load_model(
     dtype: jnp.dtype,
     device: jax.Device,
     *,
+    tiled_dtype: jnp.dtype | None = None,
     free_bytes: int,
     on_progress: ProgressCallback,
 ) -> tuple[StepModel, Params, str]:
@@ -51,8 +56,9 @@ def load_model(
         model: without packed matrices.
         files, spec: the checkpoint.
         quantization: as in `EngineConfig`.
-        dtype: of what is not packed.
+        dtype: of what is neither packed nor tiled.
         device: where parameters go.
+        tiled_dtype: of the matrices that are arranged for the CPU's native kernels; None arranges nothing.
         free_bytes: memory that there is for them, at most.
         on_progress: hears of parameters read.
 
@@ -75,9 +81,12 @@ def load_model(
     packable = frozenset[str]().union(model.ends.packable, *(run.layer.packable for run in model.runs))
     forms = choose_packings(wanted, recipes, packable, source)
     recipes = packed_recipes(recipes, forms)
+    tilings = {} if tiled_dtype is None else choose_tilings(packable, forms, tiled_dtype)
+    recipes = tiled_recipes(recipes, tilings)
 
     def settled(name: str, array: Weights) -> Weights:
-        return at_rest(array, device.platform) if ".experts." in name else array
+        is_tiled = leaf_path(name) in tilings
+        return at_rest(array, device.platform) if ".experts." in name and not is_tiled else array
 
     def place(name: str, array: npt.NDArray[np.generic]) -> jax.Array:
         # One at a time: arrays that wait for the bus to a device would fill the host's memory.
@@ -85,13 +94,15 @@ def load_model(
 
     if source is None:
         made = dummy_params(recipes, dtype, device, on_progress=on_progress)
-        params = tuple(settled(name, leaf) for name, leaf in made.items())
+        loaded = {name: settled(name, leaf) for name, leaf in made.items()}
     else:
-        loaded: Mapping[str, jax.Array] = load_params(
-            source, recipes, np.dtype(dtype), place=place, on_progress=on_progress
-        )
-        params = tuple(loaded.values())
-    model = _with_packed(model, forms)
+        loaded = load_params(source, recipes, np.dtype(dtype), place=place, on_progress=on_progress)
+    pooled = frozenset[str]().union(*(run.pooled for run in model.runs))
+    loaded = tiled_params(
+        loaded, recipes, tilings, pooled=pooled, place=functools.partial(jax.device_put, device=device)
+    )
+    params = tuple(loaded.values())
+    model = _with_packed(model, {**forms, **tilings})
     return model, params, _account(model, params, forms)
 
 
@@ -122,7 +133,7 @@ def _settle(
     return "gguf" if platform == "cpu" or unpacked_bytes > free_bytes / 2 else "none"
 
 
-def _with_packed(model: StepModel, forms: Mapping[str, PackFormat]) -> StepModel:
+def _with_packed(model: StepModel, forms: Mapping[str, Form]) -> StepModel:
     if not forms:
         return model
     layers: dict[Template[DecoderLayer], Template[DecoderLayer]] = {}
@@ -132,7 +143,8 @@ def _with_packed(model: StepModel, forms: Mapping[str, PackFormat]) -> StepModel
             layers[run.layer] = run.layer.packed(forms)
         layer = layers[run.layer]
         pooled = frozenset(leaf for leaf in layer.leaves if run.pooled & {leaf, leaf.rpartition(".")[0]})
-        runs.append(run._replace(layer=layer, pooled=pooled))
+        whole = frozenset(stacked_leaves(layer.leaves, forms))
+        runs.append(run._replace(layer=layer, pooled=pooled | whole))
     return model._replace(ends=model.ends.packed(forms), runs=tuple(runs))
 
 

@@ -20,14 +20,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sgl_jax.engine.attention import kv_write
-from sgl_jax.engine.attention.api import AttentionBackend, RaggedRows
+from sgl_jax.engine.attention.api import RaggedRows
+from sgl_jax.engine.attention.backends import PagedAttention
 from sgl_jax.engine.execution.batch import ROW_FLOATS, Layout
 from sgl_jax.engine.layers.rotary import Rope, rotation
 from sgl_jax.engine.models.base import KV, LayerContext, LayerKind, Template
 from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
 from sgl_jax.engine.sampling.adjust import LogitRules, Masks, adjust, count_drawn
-from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs
+from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs, no_logprobs
 from sgl_jax.engine.sampling.sampler import SamplingInputs, sample
 
 
@@ -51,8 +51,9 @@ class Drawn(NamedTuple):
     Attributes:
         token_ids: int32[R].
         logprobs: of these; zeros unless asked for.
-        hidden: float[T, hidden], the last layer's output for every token, for `score`; None in buckets of single
-            tokens, where no prompt is looked at.
+        hidden: float[most tokens of any bucket, hidden], the last layer's output for every token, then zeros: of one
+            shape for all buckets, so that one `score` program serves them. None in buckets of single tokens, where
+            no prompt is looked at.
     """
 
     token_ids: jax.Array
@@ -85,6 +86,7 @@ class StepModel(NamedTuple):
         stacked: whether layer leaves (and the pool) carry all layers on their first axis.
         activation_dtype: type of the residual stream.
         attention: the backend.
+        draws: whether tokens are drawn; an engine that embeds only looks at what the step leaves.
     """
 
     ends: Template[Decoder]
@@ -93,7 +95,8 @@ class StepModel(NamedTuple):
     ropes: tuple[Rope, ...]
     stacked: bool
     activation_dtype: jnp.dtype
-    attention: AttentionBackend
+    attention: PagedAttention
+    draws: bool = True
 
     @property
     def window(self) -> int | None:
@@ -119,14 +122,15 @@ NO_WINDOW = 1 << 30
 StepFunction = Callable[[Params, Pools, DeviceState, jax.Array, jax.Array], tuple[Pools, DeviceState, Drawn]]
 
 
-def make_step(model: StepModel, layout: Layout) -> StepFunction:
+def make_step(model: StepModel, layout: Layout, max_tokens: int) -> StepFunction:
     """The pure step function of one bucket, ready for `jax.jit` with arguments 1 and 2 donated."""
-    return functools.partial(_step, model, layout)
+    return functools.partial(_step, model, layout, max_tokens)
 
 
 def _step(
     model: StepModel,
     layout: Layout,
+    max_tokens: int,
     params: Params,
     kv: Pools,
     state: DeviceState,
@@ -165,6 +169,10 @@ def _step(
 
     fold = _fold_stacked if model.stacked else _fold_unrolled
     hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)
+    seen = None if layout.bucket.single else jnp.pad(hidden, ((0, max_tokens - num_tokens), (0, 0)))
+    if not model.draws:
+        nothing = Drawn(jnp.zeros_like(slot), no_logprobs(slot.shape[0], 1), seen)
+        return kv, state._replace(block_table=block_table), nothing
 
     logits = ends.logits(hidden[jnp.maximum(field["row_start"] + row_len - 1, 0)])
     sampling = SamplingInputs(
@@ -182,7 +190,7 @@ def _step(
     target = jnp.where(field["sample"] > 0, slot, num_slots)
     rules = count_drawn(state.rules, jnp.where(adjusts, slot, num_slots), drawn)
     state = DeviceState(state.last_tokens.at[target].set(drawn, mode="drop"), block_table, rules)
-    return kv, state, Drawn(drawn, logprobs, None if layout.bucket.single else hidden)
+    return kv, state, Drawn(drawn, logprobs, seen)
 
 
 def write_pages(block_table: jax.Array, slot: jax.Array, index: jax.Array, page: jax.Array) -> jax.Array:
@@ -213,7 +221,7 @@ def _traits(
 
 
 def _attend(
-    attention: AttentionBackend,
+    attention: PagedAttention,
     rows: RaggedRows,
     single: bool,
     page: jax.Array,
@@ -235,9 +243,9 @@ def _attend(
     # Padding goes past the end of the pool, each token elsewhere: indices stay distinct and are dropped.
     nowhere = num_pages * page_size + jnp.arange(live.shape[0], dtype=jnp.int32)
     slots = jnp.where(live, (page + page_offset) * page_size + offset, nowhere)
-    key_pages = kv_write.write(kv[0], key, slots)
-    value_pages = None if kv[1] is None or value is None else kv_write.write(kv[1], value, slots)
-    out = attention(
+    key_pages = attention.write(kv[0], key, slots)
+    value_pages = None if kv[1] is None or value is None else attention.write(kv[1], value, slots)
+    out = attention.attend(
         query,
         key_pages,
         key_pages if value_pages is None else value_pages,

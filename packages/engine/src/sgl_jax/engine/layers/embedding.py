@@ -10,6 +10,7 @@ from flax import nnx
 
 from sgl_jax.engine.layers.linear import Weight, apply_weight
 from sgl_jax.engine.quantization.matrix import PackedMatrix
+from sgl_jax.engine.quantization.tiled import TiledMatrix
 
 
 class Embedding(nnx.Module):
@@ -23,7 +24,7 @@ class Embedding(nnx.Module):
 
     def __call__(self, token_ids: jax.Array) -> jax.Array:
         """int32[T] -> dtype[T, hidden]; ids outside the vocabulary are clamped."""
-        if isinstance(self.weight, PackedMatrix):
+        if isinstance(self.weight, PackedMatrix | TiledMatrix):
             return self.weight.rows(token_ids)
         return jnp.take(self.weight[...], token_ids, axis=0, mode="clip")
 

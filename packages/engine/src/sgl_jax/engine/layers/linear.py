@@ -11,8 +11,9 @@ from jax import lax
 
 from sgl_jax.engine.quantization.matmul import packed_matmul
 from sgl_jax.engine.quantization.matrix import PackedMatrix
+from sgl_jax.engine.quantization.tiled import TiledMatrix
 
-Weight = nnx.Param[jax.Array] | PackedMatrix
+Weight = nnx.Param[jax.Array] | PackedMatrix | TiledMatrix
 """A parameter that `quantization.with_packed` may have replaced."""
 
 
@@ -45,7 +46,7 @@ class Linear(nnx.Module):
 
 def apply_weight(x: jax.Array, weight: Weight) -> jax.Array:
     """x[T, in] times a module's weight[out, in] transposed, in float32."""
-    if isinstance(weight, PackedMatrix):
+    if isinstance(weight, PackedMatrix | TiledMatrix):
         return packed_matmul(x, weight.whole())
     return matmul(x, weight[...])
 

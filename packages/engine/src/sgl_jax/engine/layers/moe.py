@@ -27,6 +27,7 @@ from sgl_jax.engine.layers.mlp import Activation
 from sgl_jax.engine.layers.routing import Routes
 from sgl_jax.engine.quantization.matmul import packed_matmul
 from sgl_jax.engine.quantization.matrix import PackedMatrix
+from sgl_jax.engine.quantization.tiled import TiledMatrix
 
 MAX_BLOCK = 64
 Gating = Callable[[jax.Array], jax.Array]
@@ -51,7 +52,7 @@ class ExpertLinear(nnx.Module):
 
     def __call__(self, x: jax.Array, expert: jax.Array) -> jax.Array:
         """float[B, in] and int32[], the expert of them all -> float32[B, out]."""
-        if isinstance(self.weight, PackedMatrix):
+        if isinstance(self.weight, PackedMatrix | TiledMatrix):
             y = packed_matmul(x, self.weight.one(expert))
         else:
             weight = lax.dynamic_index_in_dim(self.weight[...], expert, keepdims=False)

@@ -13,8 +13,7 @@ import jax
 from flax import nnx
 
 from sgl_jax.engine.attention.api import Pages
-from sgl_jax.engine.quantization.formats import PackFormat
-from sgl_jax.engine.quantization.matrix import packable, with_packed
+from sgl_jax.engine.quantization.matrix import Form, packable, with_packed
 
 KV = tuple[Pages, Pages | None]
 """Key pages and value pages; None where values are the first dimensions of the keys (`CacheSpec.values`)."""
@@ -85,8 +84,8 @@ class Template(Generic[M]):
         named, self._tree = jax.tree_util.tree_flatten_with_path(state)
         self.leaves: dict[str, jax.ShapeDtypeStruct] = {_dotted(path): leaf for path, leaf in named}
 
-    def packed(self, forms: Mapping[str, PackFormat]) -> Template[M]:
-        """The same module with some matrices packed; each is then several leaves, see `quantization.formats`."""
+    def packed(self, forms: Mapping[str, Form]) -> Template[M]:
+        """The same module with some matrices packed or tiled; each is then several leaves, see `quantization`."""
         return Template(lambda: with_packed(self._build(), forms))
 
     def bind(self, leaves: tuple[jax.Array, ...]) -> M:

@@ -1,4 +1,4 @@
-"""Products with packed matrices, in plain XLA. The one seam where a backend's own kernels go in.
+"""Products with packed matrices. The one seam where a backend's own kernels go in; the rest is plain XLA.
 
 On CPU a loop takes `TILE_BYTES` worth of rows at a time, so that no temporary grows with the matrix and values stay in
 the processor's cache. Elsewhere the compiler is given the whole expression: it folds the unpacking into its matmul
@@ -18,16 +18,20 @@ from jax import lax
 
 from sgl_jax.engine.quantization.formats import GROUP, PackFormat
 from sgl_jax.engine.quantization.matrix import Packed, Parts, meant
+from sgl_jax.engine.quantization.tiled import Tiled, tiled_matmul
 
 TILE_BYTES = 4 << 20
 """Unpacked values in flight on CPU, at most. A megabyte loses a third of the speed, no bound wins nothing."""
 
 
-def packed_matmul(x: jax.Array, packed: Packed) -> jax.Array:
+def packed_matmul(x: jax.Array, packed: Packed | Tiled) -> jax.Array:
     """float[T, in] times packed[out, in] transposed: float32[T, out].
 
-    x and the unpacked values meet in `packed.dtype` and are summed in float32.
+    x and the unpacked values meet in `packed.dtype` and are summed in float32; where the CPU's native kernels
+    serve, `Tiling` says in which type they meet.
     """
+    if isinstance(packed, Tiled):
+        return tiled_matmul(x, packed)
     product = functools.partial(_product, packed.form, packed.dtype)
     by_tiles = functools.partial(_by_tiles, product, _tile_rows(packed))
     return lax.platform_dependent(x, packed.parts, cpu=by_tiles, default=product)

@@ -12,9 +12,12 @@ from flax import nnx
 from jax import lax
 
 from sgl_jax.engine.quantization.formats import GROUP, PackFormat
+from sgl_jax.engine.quantization.tiled import TiledMatrix, Tiling
 
 M = TypeVar("M", bound=nnx.Module)
 Parts = Mapping[str, jax.Array]
+Form = PackFormat | Tiling
+"""What may become of a parameter."""
 
 
 class Packed(NamedTuple):
@@ -95,16 +98,20 @@ def packable(module: nnx.Module) -> frozenset[str]:
     )
 
 
-def with_packed(module: M, forms: Mapping[str, PackFormat]) -> M:
-    """The module, with some of its matrices packed.
+def with_packed(module: M, forms: Mapping[str, Form]) -> M:
+    """The module, with some of its matrices packed or tiled.
 
     Args:
         module: changed in place; its parameters may be abstract.
-        forms: dotted path of a parameter -> how it is packed; paths that the module lacks are passed over.
+        forms: dotted path of a parameter -> what becomes of it; paths that the module lacks are passed over.
     """
     for path in packable(module) & forms.keys():
         *owners, name = path.split(".")
         owner = functools.reduce(getattr, owners, module)
         parameter = getattr(owner, name)
-        setattr(owner, name, PackedMatrix(parameter.shape, forms[path], dtype=parameter.dtype))
+        setattr(owner, name, _matrix(parameter.shape, forms[path], parameter.dtype))
     return module
+
+
+def _matrix(shape: tuple[int, ...], form: Form, dtype: jnp.dtype) -> PackedMatrix | TiledMatrix:
+    return TiledMatrix(shape, form, dtype=dtype) if isinstance(form, Tiling) else PackedMatrix(shape, form, dtype=dtype)

@@ -28,6 +28,11 @@ def token_logprobs(logits: jax.Array, token_ids: jax.Array) -> Logprobs:
     return Logprobs(drawn, top_ids, top - normaliser[:, None])
 
 
+def chosen_logprobs(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
+    """Log-softmax of float32[R, V] at int32[R, K]."""
+    return jnp.take_along_axis(logits, token_ids, axis=1) - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+
+
 def no_logprobs(rows: int, vocab_size: int) -> Logprobs:
     """Zeros in the shape of `token_logprobs`."""
     count = min(MAX_LOGPROBS, vocab_size)

@@ -15,12 +15,14 @@ class PromptScores:
 
     Attributes:
         num_top: how many likeliest tokens each entry lists.
+        num_chosen: how many chosen tokens.
         first: position of the first prompt token that gets an entry; at least 1, for nothing precedes token 0.
         num_prompt: length of the prompt.
         entries: for the tokens from `first` on, in order.
     """
 
     num_top: int
+    num_chosen: int
     first: int
     num_prompt: int
     entries: list[TokenLogprobs] = field(default_factory=list)
@@ -28,10 +30,11 @@ class PromptScores:
     @classmethod
     def of(cls, message: GenerateRequest) -> PromptScores | None:
         """What a request wants to know; None when it does not ask."""
-        wanted = message.sampling.prompt_logprobs
-        if wanted is None:
+        sampling = message.sampling
+        if sampling.prompt_logprobs is None:
             return None
-        return cls(wanted, max(1, message.sampling.prompt_logprobs_from), len(message.prompt_ids))
+        num_chosen = len(sampling.token_ids_logprob)
+        return cls(sampling.prompt_logprobs, num_chosen, max(1, sampling.prompt_logprobs_from), len(message.prompt_ids))
 
     @property
     def complete(self) -> bool:
@@ -69,4 +72,14 @@ class PromptScores:
             if self.num_top:
                 ids, values = found.top_ids[index, : self.num_top], found.top_logprobs[index, : self.num_top]
                 top = list(zip(ids.tolist(), values.tolist(), strict=True))
-            self.entries.append(TokenLogprobs(float(found.logprobs[index]), top))
+            entry = TokenLogprobs(float(found.logprobs[index]), top, chosen_logprobs(found, index, self.num_chosen))
+            self.entries.append(entry)
+
+
+def chosen_logprobs(found: PromptLogprobs | None, index: int, count: int) -> list[float]:
+    """Of the first `count` chosen tokens, at row `index` of what a step found."""
+    if not count:
+        return []
+    assert found is not None
+    assert found.chosen is not None
+    return [float(value) for value in found.chosen[index, :count]]

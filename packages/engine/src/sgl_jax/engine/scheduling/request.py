@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sgl_jax.engine.cache.holding import Holding
+from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.messages import Finish, GenerateRequest
 from sgl_jax.engine.plan import SlotHistory
 from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.scheduling.pooling import TextPooling
 from sgl_jax.engine.scheduling.prompt_scores import PromptScores
 from sgl_jax.engine.structured.constraint import Constraint, GrammarFailedError
 from sgl_jax.engine.structured.mask import MaskRow
@@ -44,6 +46,7 @@ class Request:
         constraint: the way through its grammar, if it has one.
         mask: tokens that may be drawn next, see `SlotPlan.mask`.
         scores: log-probabilities of its prompt, if it asks for them.
+        pooling: its embedding, if it wants that and nothing generated.
         finish: set once, when the request has ended for whatever reason.
     """
 
@@ -70,11 +73,20 @@ class Request:
     constraint: Constraint | None = None
     mask: MaskRow | None = None
     scores: PromptScores | None = None
+    pooling: TextPooling | None = None
     finish: Finish | None = None
 
     @classmethod
-    def create(cls, message: GenerateRequest, *, max_tokens: int, eos: frozenset[int], seed: int) -> Request:
-        """Makes a request of a validated message; `eos` are the model's own stop tokens."""
+    def create(
+        cls,
+        message: GenerateRequest,
+        *,
+        max_tokens: int,
+        eos: frozenset[int],
+        seed: int,
+        pooling: Pooling | None = None,
+    ) -> Request:
+        """Makes a request of a validated message; `eos` are the model's own stop tokens, `pooling` its way to embed."""
         sampling = message.sampling
         stops = eos if not sampling.ignore_eos else frozenset[int]()
         return cls(
@@ -90,6 +102,7 @@ class Request:
             priority=message.priority,
             cache_salt=message.cache_salt,
             scores=PromptScores.of(message),
+            pooling=TextPooling.of(message, pooling),
         )
 
     @property
@@ -103,6 +116,8 @@ class Request:
         num_tokens = len(self.token_ids) + self.num_pending
         if num_tokens < self.max_tokens:
             return num_tokens - self.num_computed
+        if self.pooling is not None:
+            return self.num_prompt - self.num_computed
         return max(self.num_prompt - 1 - self.num_computed, 0) if self.only_scores else 0
 
     @property
@@ -114,10 +129,15 @@ class Request:
     def reusable(self) -> list[int]:
         """The leading tokens that may come from the prefix cache.
 
-        Never the last one: its logits draw the next. Nor those whose logits say how likely the prompt is.
+        Never the last one: its logits draw the next. Nor those whose logits say how likely the prompt is, or whose
+        outputs make the embedding.
         """
         count = len(self.token_ids) - 1
-        return self.token_ids[: count if self.scores is None else min(count, self.scores.num_reusable)]
+        if self.scores is not None:
+            count = min(count, self.scores.num_reusable)
+        if self.pooling is not None:
+            count = min(count, self.pooling.num_reusable)
+        return self.token_ids[:count]
 
     def history(self) -> SlotHistory:
         """What a slot must know to adjust this request's logits; every token must have been read."""

@@ -13,12 +13,15 @@ import time
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from sgl_jax.engine.cache.holding import Holding
 from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.messages import Finish, StepOutputs, TokenDelta, TokenLogprobs
 from sgl_jax.engine.plan import PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.scheduling.budget import Budget
+from sgl_jax.engine.scheduling.prompt_scores import chosen_logprobs
 from sgl_jax.engine.scheduling.queue import WaitingQueue
 from sgl_jax.engine.scheduling.request import Request
 
@@ -117,7 +120,11 @@ class Scheduler:
         token_ids = result.token_ids.tolist()
         if result.prompt is not None:
             self._book_prompts(step, result.prompt, request_ids, deltas)
+        last_token = -1
         for row, (request, plan) in enumerate(zip(step.requests, step.plan.slots, strict=True)):
+            last_token += plan.num_tokens
+            if request.pooling is not None:
+                self._book_outputs(request, plan, result.pooled, row, request_ids, deltas)
             if not plan.sample:
                 continue
             request.num_pending -= 1
@@ -133,7 +140,7 @@ class Scheduler:
                     taken,
                     finish,
                     (request.num_cached or 0) if first else 0,
-                    [] if request.sampling.logprobs is None else [_logprobs(request.sampling.logprobs, result, row)],
+                    [] if request.sampling.logprobs is None else [_logprobs(request, result, row, last_token)],
                     request.queue_seconds if first else 0.0,
                     request.scores.entries if first and request.scores is not None else [],
                 )
@@ -168,12 +175,33 @@ class Scheduler:
                     deltas.append(TokenDelta([], request.finish, cached, [], waited, scores.entries))
             row += plan.num_tokens
 
+    def _book_outputs(
+        self,
+        request: Request,
+        plan: SlotPlan,
+        pooled: npt.NDArray[np.float32] | None,
+        row: int,
+        request_ids: list[str],
+        deltas: list[TokenDelta],
+    ) -> None:
+        """Gives a request what its embedding is made of, and ends it when that is all."""
+        pooling = request.pooling
+        if pooling is None or request.finish is not None:
+            return
+        pooling.take(plan, None if pooled is None else pooled[row])
+        if pooling.complete:
+            finish = Finish(reason="stop")
+            self._end(request, finish)
+            request_ids.append(request.request_id)
+            cached, waited = request.num_cached or 0, request.queue_seconds
+            deltas.append(TokenDelta([], finish, cached, [], waited, [], pooling.vector()))
+
     def _plan(self, request: Request, count: int) -> SlotPlan:
         """Turns `count` granted tokens into a plan and moves the request's counters past them."""
         assert request.slot is not None
         start = request.num_computed
         end = start + count
-        sample = end == request.num_tokens
+        sample = end == request.num_tokens and request.pooling is None
         known = len(request.token_ids)
         first_page = max(request.num_planned_pages, request.held.first)
         plan = SlotPlan(
@@ -190,6 +218,7 @@ class Scheduler:
             request.history() if request.adjusts and not request.num_planned_pages else None,  # a new slot
             request.mask if sample else None,
             request.scores.targets(request.token_ids, start, end) if request.scores is not None else (),
+            request.pooling.span(start, end) if request.pooling is not None else None,
         )
         request.num_planned_pages = request.held.end
         request.num_computed = end
@@ -277,11 +306,14 @@ def _chunks_last(planned: tuple[Request, SlotPlan]) -> bool:
     return planned[1].num_tokens > 1
 
 
-def _logprobs(wanted: int, result: StepResult, row: int) -> TokenLogprobs:
+def _logprobs(request: Request, result: StepResult, row: int, last_token: int) -> TokenLogprobs:
+    """Of what a row drew; `last_token` is the last one computed for it, counted over all rows."""
+    wanted = request.sampling.logprobs
     assert result.logprobs is not None
     top: list[tuple[int, float]] = []
     if wanted:
         assert result.top_ids is not None
         assert result.top_logprobs is not None
         top = list(zip(result.top_ids[row, :wanted].tolist(), result.top_logprobs[row, :wanted].tolist(), strict=True))
-    return TokenLogprobs(float(result.logprobs[row]), top)
+    chosen = chosen_logprobs(result.prompt, last_token, len(request.sampling.token_ids_logprob))
+    return TokenLogprobs(float(result.logprobs[row]), top, chosen)

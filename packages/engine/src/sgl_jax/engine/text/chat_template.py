@@ -28,6 +28,9 @@ class ChatTemplate:
             conversation, saying why.
         tool_source: another one, for conversations with tools; None where `source` is for all.
         bos_token, eos_token, special_tokens: variables of the template; those that are None stay undefined.
+
+    Attributes:
+        source: as given.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class ChatTemplate:
     ) -> None:
         named = {"bos_token": bos_token, "eos_token": eos_token, **special_tokens}
         self._variables = {name: text for name, text in named.items() if text is not None}
+        self.source = source
         self._environment = TemplateEnvironment()
         self._template = None if source is None else self._compiled(source)
         self._tool_template = None if tool_source is None else self._compiled(tool_source)

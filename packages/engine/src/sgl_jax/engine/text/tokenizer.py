@@ -112,8 +112,18 @@ class Tokenizer:
         """
         return self.encode_batch([text], add_special_tokens=add_special_tokens)[0]
 
-    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
-        """Token ids of several texts, encoded in parallel. Raises as `encode`."""
+    def encode_batch(
+        self, texts: Sequence[str], *, add_special_tokens: bool = True, max_tokens: int | None = None
+    ) -> list[list[int]]:
+        """Token ids of several texts, encoded in parallel.
+
+        Args:
+            add_special_tokens: as for `encode`.
+            max_tokens: longer texts lose their ends, not the special tokens around them; None keeps all.
+
+        Raises:
+            InvalidRequestError: as `encode`; or `max_tokens` leaves no room for anything but special tokens.
+        """
         try:
             # The fast variant leaves out character offsets, which nobody here asks for.
             found = self._backend.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
@@ -122,7 +132,22 @@ class Tokenizer:
                 "The text is not valid Unicode: it holds half of a surrogate pair, such as \\ud83d alone. "
                 "Send the whole character, or remove it."
             ) from error
-        return [encoding.ids for encoding in found]
+        if max_tokens is None:
+            return [encoding.ids for encoding in found]
+        special = self._backend.num_special_tokens_to_add(is_pair=False) if add_special_tokens else 0
+        return [self._cut(text, encoding, max_tokens, special) for text, encoding in zip(texts, found, strict=True)]
+
+    def _cut(self, text: str, encoding: tokenizers.Encoding, max_tokens: int, special: int) -> list[int]:
+        if len(encoding.ids) <= max_tokens:
+            return encoding.ids
+        if max_tokens <= special:
+            raise InvalidRequestError(f"A text cut to {max_tokens} tokens has none of its own left; allow more.")
+        if not special:
+            return encoding.ids[:max_tokens]
+        # Special tokens may stand on either side, so that the plain ones are cut before they come.
+        plain = self._backend.encode(text, add_special_tokens=False)
+        plain.truncate(max_tokens - special)
+        return self._backend.post_process(plain).ids
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of token ids. Bytes that are not UTF-8 become U+FFFD; ids outside the vocabulary vanish.

@@ -33,6 +33,9 @@ def adapt(source: TensorSource, spec: ModelSpec) -> TensorSource:
             f"This checkpoint is quantized ({method}), a form that {spec.architecture} is not read from. "
             "Use the unquantized one, and --quantization to pack it while loading."
         )
+    if _BARE_EMBEDDING in source.names():
+        named = {name if name.startswith("lm_head.") else f"model.{name}": name for name in source.names()}
+        source = AdaptedSource(source, named)
     adapter = _ADAPTERS.get(spec.architecture)
     if adapter is None:
         return source
@@ -120,5 +123,7 @@ _ADAPTERS: dict[str, Adapter] = {
     "Gemma3ForConditionalGeneration": _gemma3,
     "GptOssForCausalLM": _gpt_oss,
 }
+_BARE_EMBEDDING = "embed_tokens.weight"
+"""In checkpoints saved without the outer module, as embedding models often are: then names lack its prefix."""
 _QUANTIZED = {"GptOssForCausalLM": ("mxfp4",)}
 """Quantized checkpoints that an adapter unpacks."""

@@ -1,0 +1,77 @@
+"""Paged attention, and the writing of keys and values, by this package's own C++ kernels for CPU.
+
+What they do and how they share the work out is said in `cpu_kernels/src/attention*` and `kv_write.cc`. Cost follows the
+live keys; what a sequence gets does not depend on the batch it is in, nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgl_jax.engine.attention.api import Pages, RaggedRows
+from sgl_jax.engine.attention.xla import xla_attention
+
+_ELEMENTS = {
+    jnp.dtype(name): number
+    for number, name in enumerate(("float32", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int8"))
+}
+"""The kernels' numbers of formats, `Element` in attention.h."""
+_NO_WINDOW = np.int32(1 << 30)
+
+
+def native_write(pages: Pages, vectors_tkd: jax.Array, slots: jax.Array) -> Pages:
+    """`kv_write.write` by the native kernels, which must be loaded: to the bit the same, and always in place."""
+    element = np.int64(_ELEMENTS[pages.dtype])
+    stored = jax.ShapeDtypeStruct(pages.stored.shape, pages.stored.dtype)
+    vectors_tkd = vectors_tkd.astype(jnp.float32)
+    if pages.scale is None:
+        call = jax.ffi.ffi_call("sgl_kv_write", stored, input_output_aliases={2: 0})
+        return Pages(call(vectors_tkd, slots, pages.stored, element=element), None, pages.dtype)
+    results = stored, jax.ShapeDtypeStruct(pages.scale.shape, jnp.float32)
+    scaled = jax.ffi.ffi_call("sgl_kv_write_scaled", results, input_output_aliases={2: 0, 3: 1})
+    elements, scale = scaled(vectors_tkd, slots, pages.stored, pages.scale, element=element)
+    return Pages(elements, scale, pages.dtype)
+
+
+def native_attention(
+    query_thd: jax.Array,
+    key_pages: Pages,
+    value_pages: Pages,
+    rows: RaggedRows,
+    *,
+    scale: float,
+    window: jax.Array | int | None = None,
+    softcap: float | None = None,
+    sinks: jax.Array | None = None,
+    page_offset: jax.Array | int = 0,
+    single_token_rows: bool = False,
+) -> jax.Array:
+    """Attention by the native kernels, which must be loaded; see `api.AttentionBackend`."""
+    if query_thd.shape[-1] % 2:  # the kernels read pairs
+        return xla_attention(
+            *(query_thd, key_pages, value_pages, rows),
+            scale=scale,
+            window=window,
+            softcap=softcap,
+            sinks=sinks,
+            page_offset=page_offset,
+            single_token_rows=single_token_rows,
+        )
+    none = np.zeros(0, np.float32)
+    call = jax.ffi.ffi_call("sgl_attention", jax.ShapeDtypeStruct(query_thd.shape, jnp.float32))
+    return call(
+        query_thd.astype(jnp.float32),
+        key_pages.stored,
+        none if key_pages.scale is None else key_pages.scale,
+        value_pages.stored,
+        none if value_pages.scale is None else value_pages.scale,
+        *rows,
+        _NO_WINDOW if window is None else jnp.asarray(window, jnp.int32),
+        jnp.asarray(page_offset, jnp.int32),
+        none if sinks is None else sinks.astype(jnp.float32),
+        element=np.int64(_ELEMENTS[key_pages.dtype]),
+        scale=np.float32(scale),
+        softcap=np.float32(softcap or 0.0),
+    )

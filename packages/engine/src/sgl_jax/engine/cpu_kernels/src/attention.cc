@@ -1,0 +1,240 @@
+// Paged attention: cuts a call into units of work, shares them out among the threads, and merges what they leave.
+#include "attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "threads.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace sgl::attention {
+namespace {
+
+namespace ffi = xla::ffi;
+
+// Multiply-adds below which waking another thread costs more than it brings.
+constexpr int64_t kWorthSharing = 400'000;
+
+// Floats of a chunk's share that a thread merges at least.
+constexpr int64_t kMergeTogether = 16384;
+
+// A token of several units, whose shares [chunks, H, D + 2] lie one after the other.
+struct Merge {
+  int64_t token;
+  int32_t chunks;
+  float* shares;
+};
+
+struct Work {
+  std::vector<Unit> units;
+  std::vector<Merge> merges;
+  std::vector<float> shares;
+};
+
+int64_t heads_of(const Call& call) { return call.kv_heads * call.groups; }
+
+int64_t share_size(const Call& call) { return heads_of(call) * (call.dim + 2); }
+
+int32_t first_seen(const Call& call, int64_t position) {
+  return static_cast<int32_t>(std::max<int64_t>(position + 1 - call.window, 0));
+}
+
+bool is_single(const Call& call, int64_t row) { return call.row_len[row] == 1 && call.groups <= kSingleGroups; }
+
+// How many units of `heads` key heads each chunk becomes: one if there are chunks enough for all threads.
+int32_t heads_together(const Call& call, int64_t chunks) {
+  const int64_t parts = std::clamp<int64_t>(2 * num_threads() / std::max<int64_t>(chunks, 1), 1, call.kv_heads);
+  return static_cast<int32_t>((call.kv_heads + parts - 1) / parts);
+}
+
+// One token: kChunk keys a unit.
+void cut_single(const Call& call, int32_t row, int32_t heads, Work& work, float*& shares) {
+  const int32_t end = call.kv_len[row], first = first_seen(call, end - 1);
+  const int32_t first_chunk = first / kChunk, chunks = (end + kChunk - 1) / kChunk - first_chunk;
+  const auto kv_heads = static_cast<int32_t>(call.kv_heads), groups = static_cast<int32_t>(call.groups);
+  for (int32_t chunk = 0; chunk < chunks; ++chunk) {
+    const int32_t begin = (first_chunk + chunk) * kChunk;
+    for (int32_t head = 0; head < kv_heads; head += heads) {
+      float* share = chunks == 1 ? nullptr : shares + chunk * share_size(call) + head * groups * (call.dim + 2);
+      work.units.push_back({row, head, std::min(heads, kv_heads - head), 0, 1, 0, groups, std::max(begin, first),
+                            std::min(begin + kChunk, end), share});
+    }
+  }
+  if (chunks > 1) {
+    work.merges.push_back({call.row_start[row], chunks, shares});
+    shares += chunks * share_size(call);
+  }
+}
+
+void cut_tiles(const Call& call, int32_t row, Work& work) {
+  const int32_t tokens = call.row_len[row], before = call.kv_len[row] - tokens;
+  const auto groups = static_cast<int32_t>(std::min<int64_t>(call.groups, kTileQueries));
+  const int32_t step = std::max(kTileQueries / groups, 1);
+  for (int32_t head = 0; head < call.kv_heads; ++head) {
+    for (int32_t group = 0; group < call.groups; group += groups) {
+      const int32_t own = std::min<int32_t>(groups, static_cast<int32_t>(call.groups) - group);
+      for (int32_t token = 0; token < tokens; token += step) {
+        const int32_t count = std::min(step, tokens - token);
+        const int32_t first = first_seen(call, before + token), end = before + token + count;
+        work.units.push_back({row, head, 1, token, count, group, own, first, end, nullptr});
+      }
+    }
+  }
+}
+
+Work cut(const Call& call, int32_t rows) {
+  Work work;
+  int64_t chunks = 0;
+  for (int32_t row = 0; row < rows; ++row) {
+    if (is_single(call, row) && call.kv_len[row] > 0) chunks += call.kv_len[row] / kChunk + 1;
+  }
+  work.shares.resize(chunks * share_size(call));
+  float* shares = work.shares.data();
+  const int32_t heads = heads_together(call, chunks);
+  for (int32_t row = 0; row < rows; ++row) {
+    if (call.row_len[row] < 1 || call.kv_len[row] < call.row_len[row]) continue;
+    if (is_single(call, row)) {
+      cut_single(call, row, heads, work, shares);
+    } else {
+      cut_tiles(call, row, work);
+    }
+  }
+  return work;
+}
+
+void merge(const Call& call, const Merge& merge) {
+  const int64_t dim = call.dim, heads = heads_of(call);
+  for (int64_t head = 0; head < heads; ++head) {
+    const auto share = [&](int chunk) { return merge.shares + (chunk * heads + head) * (dim + 2); };
+    float top = share(0)[dim], total = 0;
+    for (int chunk = 1; chunk < merge.chunks; ++chunk) top = std::max(top, share(chunk)[dim]);
+    float* out = call.out + (merge.token * heads + head) * dim;
+    std::fill(out, out + dim, 0.0f);
+    for (int chunk = 0; chunk < merge.chunks; ++chunk) {
+      const float* from = share(chunk);
+      const float weight = std::exp(from[dim] - top);
+      total += weight * from[dim + 1];
+      for (int64_t d = 0; d < dim; ++d) out[d] += weight * from[d];
+    }
+    const float inverse = 1.0f / divisor(call, head, top, total);
+    for (int64_t d = 0; d < dim; ++d) out[d] *= inverse;
+  }
+}
+
+// XLA leaves the result as it finds it, and tokens of no row must hold something finite.
+void clear_padding(const Call& call, int64_t rows, int64_t tokens) {
+  std::vector<bool> lives(tokens);
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t t = 0; t < call.row_len[row]; ++t) lives[call.row_start[row] + t] = true;
+  }
+  const int64_t size = heads_of(call) * call.dim;
+  for (int64_t token = 0; token < tokens; ++token) {
+    if (!lives[token]) std::memset(call.out + token * size, 0, size * sizeof(float));
+  }
+}
+
+// Kept from call to call, one for each thread.
+float* scratch(int64_t floats) {
+  static thread_local std::vector<float> memory;
+  if (static_cast<int64_t>(memory.size()) < floats + 16) memory.resize(floats + 16);
+  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) & ~uintptr_t{63});
+}
+
+void run(const Call& call, int32_t rows, int64_t tokens) {
+  clear_padding(call, rows, tokens);
+  const Work work = cut(call, rows);
+  const auto count = static_cast<int64_t>(work.units.size());
+  int64_t products = 0;
+  for (const Unit& unit : work.units) {
+    products += int64_t{unit.tokens} * unit.kv_heads * unit.groups * (unit.end_key - unit.first_key) * call.dim * 2;
+  }
+  const Kernels& own = kernels();
+  const int64_t grain = products < kWorthSharing ? count : 1;
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    float* memory = scratch(scratch_floats(call));
+    for (int64_t i = begin; i < end; ++i) {
+      const Unit& unit = work.units[i];
+      const Kernel kernel = is_single(call, unit.row) ? own.single : own.tile;
+      kernel(call, unit, i + 1 < end ? &work.units[i + 1] : nullptr, memory);
+    }
+  });
+  const auto merges = static_cast<int64_t>(work.merges.size());
+  parallel_for(merges, std::max<int64_t>(1, kMergeTogether / share_size(call)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) merge(call, work.merges[i]);
+  });
+}
+
+using Floats = ffi::Buffer<ffi::F32>;
+using Ints = ffi::Buffer<ffi::S32>;
+
+ffi::Error handle(Floats query, ffi::AnyBuffer keys, Floats key_scale, ffi::AnyBuffer values, Floats value_scale,
+                  Ints row_start, Ints row_len, Ints kv_len, Ints slot, Ints block_table, Ints window, Ints page_offset,
+                  Floats sinks, int64_t element, float scale, float softcap, ffi::ResultBuffer<ffi::F32> out) {
+  const auto pool = keys.dimensions();
+  const auto queries = query.dimensions();
+  if (pool.size() != 4 || queries.size() != 3 || queries[1] % pool[2] != 0 || queries[2] != pool[3] ||
+      values.size_bytes() != keys.size_bytes() || element < 0 || element > 4 ||
+      static_cast<int64_t>(keys.size_bytes()) !=
+          pool[0] * pool[1] * pool[2] * pool[3] * bytes_of(static_cast<Element>(element))) {
+    return ffi::Error::InvalidArgument("sgl_attention: shapes do not fit");
+  }
+  const auto scale_of = [](Floats& buffer) { return buffer.element_count() == 0 ? nullptr : buffer.typed_data(); };
+  Call call{};
+  call.query = query.typed_data();
+  call.out = out->typed_data();
+  call.keys = {static_cast<const uint8_t*>(keys.untyped_data()), scale_of(key_scale)};
+  call.values = {static_cast<const uint8_t*>(values.untyped_data()), scale_of(value_scale)};
+  call.element = static_cast<Element>(element);
+  call.pages = pool[0], call.page_size = pool[1], call.kv_heads = pool[2], call.dim = pool[3];
+  call.groups = queries[1] / pool[2];
+  call.row_start = row_start.typed_data(), call.row_len = row_len.typed_data();
+  call.kv_len = kv_len.typed_data(), call.slot = slot.typed_data();
+  call.block_table = block_table.typed_data();
+  call.slots = block_table.dimensions()[0], call.table_width = block_table.dimensions()[1];
+  call.window = window.typed_data()[0], call.page_offset = page_offset.typed_data()[0];
+  call.sinks = scale_of(sinks);
+  call.scale = scale, call.softcap = softcap;
+  run(call, static_cast<int32_t>(row_len.element_count()), queries[0]);
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+#if defined(SGL_X86)
+  if (isa() >= Isa::avx512) return avx512_kernels;
+  if (isa() >= Isa::avx2) return avx2_kernels;
+#endif
+  return portable_kernels;
+}
+
+int64_t scratch_floats(const Call& call) {
+  const int64_t dim = (call.dim + 31) / 32 * 32;  // no kernel rounds up further
+  const int64_t single = heads_of(call) * (2 * dim + kChunk + 2) + 32 * dim;
+  const int64_t tile = kTileQueries * (2 * dim + kTileKeys) + (2 * kTileKeys + 16) * dim;
+  return std::max(single, tile);
+}
+
+}  // namespace sgl::attention
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_attention, sgl::attention::handle,
+                              xla::ffi::Ffi::Bind()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // query [T, H, D]
+                                  .Arg<xla::ffi::AnyBuffer>()               // keys [P, S, K, D]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // their scales [P, S, K] or empty
+                                  .Arg<xla::ffi::AnyBuffer>()               // values
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // their scales
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // row_start [R]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // row_len [R]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // kv_len [R]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // slot [R]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // block_table [slots, width]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // window []
+                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // page_offset []
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // sinks [H] or empty
+                                  .Attr<int64_t>("element")
+                                  .Attr<float>("scale")
+                                  .Attr<float>("softcap")
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>());

@@ -1,0 +1,9 @@
+#include "attention_single.h"
+#include "attention_tile.h"
+#include "kv_encode.h"
+
+namespace sgl::attention {
+
+const Kernels portable_kernels = {single, tile, encode};
+
+}  // namespace sgl::attention

@@ -1,0 +1,193 @@
+// Attention of many queries that share a key head: a chunk of a prompt, or one token of very many heads. Keys and
+// values are used by all queries of the tile, so they are first laid out for that (keys transposed), kTileKeys at a
+// time; what remains are two products of small matrices around a running softmax (Milakov & Gimelshein 2018, "Online
+// normalizer calculation for softmax", section 3). Included like attention_vector.h, by the same files.
+#pragma once
+
+#include "attention_storage.h"
+
+namespace sgl::attention {
+namespace {
+
+// A product's part that stays in registers: kRows queries by kColumns vectors.
+constexpr int kRows = 6;
+constexpr int kColumns = kLanes == 16 ? 4 : 2;
+constexpr int kPanel = kColumns * kLanes;
+static_assert(kTileQueries % kRows == 0 && kTileKeys % kPanel == 0);
+
+// One key block and what is known of the tile so far. Matrices are [rows, columns], rows one after the other.
+struct TileState {
+  float* query;    // [Q, D], scaled; Q a multiple of kRows
+  float* sums;     // [Q, width]
+  float* scores;   // [Q, kTileKeys], then weights
+  float* keys;     // [kTileKeys / kPanel, D, kPanel]
+  float* values;   // [kTileKeys, width]
+  float* widened;  // [kLanes, D]
+  float top[kTileQueries], total[kTileQueries], fade[kTileQueries];
+};
+
+// The elements [0, dim) of a stored vector, as floats in their order, wherever they then are.
+inline const float* as_floats(const Call& call, const Pool& pool, int64_t place, float* widened) {
+  const uint8_t* stored = pool.data + place * call.dim * bytes_of(call.element);
+  if (call.element == Element::float32) return reinterpret_cast<const float*>(stored);
+  if (call.element == Element::bfloat16) {
+    const auto* halves = reinterpret_cast<const uint16_t*>(stored);
+    for (int64_t d = 0; d < call.dim; ++d) widened[d] = float_of(static_cast<uint32_t>(halves[d]) << 16);
+  } else {
+    widen(call.element, stored, widened, call.dim);
+  }
+  return widened;
+}
+
+inline void lay_out_keys(const Call& call, const int64_t* places, int count, TileState& state) {
+  const int dim = static_cast<int>(call.dim);
+  const float* rows[kLanes];
+  for (int t = 0; t < kTileKeys; t += kLanes) {
+    float* panel = state.keys + t / kPanel * dim * kPanel + t % kPanel;
+    if (t >= count) {
+      for (int d = 0; d < dim; ++d) store(panel + d * kPanel, Vec{});
+      continue;
+    }
+    for (int i = 0; i < kLanes; ++i) {
+      // Lanes without a key repeat one: they are masked later, and must not be NaN for others' sake.
+      rows[i] = as_floats(call, call.keys, places[smaller(t + i, count - 1)], state.widened + i * dim);
+    }
+    int d = 0;
+    for (; d + kLanes <= dim; d += kLanes) {
+      Vec square[kLanes];
+      for (int i = 0; i < kLanes; ++i) square[i] = load(rows[i] + d);
+      transpose(square);
+      for (int i = 0; i < kLanes; ++i) store(panel + (d + i) * kPanel, square[i]);
+    }
+    for (; d < dim; ++d) {
+      for (int i = 0; i < kLanes; ++i) panel[d * kPanel + i] = rows[i][d];
+    }
+  }
+}
+
+inline void lay_out_values(const Call& call, const int64_t* places, int count, int64_t width, TileState& state) {
+  for (int t = 0; t < count; ++t) {
+    float* row = state.values + t * width;
+    const float* floats = as_floats(call, call.values, places[t], row);
+    if (floats != row) std::memcpy(row, floats, call.dim * sizeof(float));
+  }
+}
+
+// out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries and N vectors.
+template <int N>
+void multiply(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int count,
+              const float* fade, float* out, int64_t out_stride) {
+  Vec sums[kRows][N] = {};
+  if (fade != nullptr) {
+    for (int q = 0; q < kRows; ++q) {
+      for (int n = 0; n < N; ++n) sums[q][n] = load(out + q * out_stride + n * kLanes) * fade[q];
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    Vec row[N];
+    for (int n = 0; n < N; ++n) row[n] = load(right + i * right_stride + n * kLanes);
+    for (int q = 0; q < kRows; ++q) {
+      const Vec factor = all(left[q * left_stride + i]);
+      for (int n = 0; n < N; ++n) sums[q][n] = fma(factor, row[n], sums[q][n]);
+    }
+  }
+  for (int q = 0; q < kRows; ++q) {
+    for (int n = 0; n < N; ++n) store(out + q * out_stride + n * kLanes, sums[q][n]);
+  }
+}
+
+// Scores become weights, for query `q`, which sees lanes [low, high) of the block.
+inline void soften_row(const Call& call, const float* scales, int low, int high, int q, TileState& state) {
+  float* scores = state.scores + q * kTileKeys;
+  Vec tops = all(kMasked);
+  for (int t = 0; t < kTileKeys; t += kLanes) {
+    Vec score = load(scores + t);
+    if (scales != nullptr) score = score * load(scales + t);
+    if (call.softcap > 0) score = call.softcap * tanh(score * (1.0f / call.softcap));
+    store(scores + t, score);
+  }
+  for (int t = 0; t < low; ++t) scores[t] = kMasked;
+  for (int t = high; t < kTileKeys; ++t) scores[t] = kMasked;
+  for (int t = 0; t < kTileKeys; t += kLanes) tops = larger(load(scores + t), tops);
+  const float before = state.top[q], highest = largest(tops);
+  state.top[q] = highest > before ? highest : before;
+  Vec totals = {};
+  for (int t = 0; t < kTileKeys; t += kLanes) {
+    const Vec weight = exp(load(scores + t) - state.top[q]);
+    totals += weight;
+    store(scores + t, weight);
+  }
+  state.fade[q] = exp(all(before - state.top[q]))[0];
+  state.total[q] = state.total[q] * state.fade[q] + sum(totals);
+}
+
+inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch) {
+  const int dim = static_cast<int>(call.dim), groups = unit.groups;
+  const int queries = unit.tokens * groups;
+  const int padded = static_cast<int>(round_up(queries, kRows));
+  const int64_t width = round_up(dim, kLanes);
+  const int64_t heads = call.kv_heads * call.groups, head = unit.kv_head * call.groups + unit.first_group;
+  const int64_t token = call.row_start[unit.row] + unit.first_token;
+  const int first_position = call.kv_len[unit.row] - call.row_len[unit.row] + unit.first_token;
+  TileState state;
+  state.query = scratch;
+  state.sums = state.query + padded * round_up(dim, 16);
+  state.scores = state.sums + padded * width;
+  state.keys = state.scores + padded * kTileKeys;
+  state.values = state.keys + kTileKeys * round_up(dim, 16);
+  state.widened = state.values + kTileKeys * width;
+  std::memset(state.query, 0, padded * dim * sizeof(float));
+  std::memset(state.sums, 0, padded * width * sizeof(float));
+  for (int q = 0; q < padded; ++q) state.top[q] = kMasked, state.total[q] = 0;
+  for (int q = 0; q < queries; ++q) {
+    const float* from = call.query + ((token + q / groups) * heads + head + q % groups) * dim;
+    for (int d = 0; d < dim; ++d) state.query[q * dim + d] = from[d] * call.scale;
+  }
+
+  const bool scaled = call.keys.scale != nullptr;
+  for (int block = unit.first_key / kTileKeys * kTileKeys; block < unit.end_key; block += kTileKeys) {
+    const int first = greater(block, unit.first_key), count = smaller(block + kTileKeys, unit.end_key) - first;
+    int64_t places[kTileKeys];
+    float scales[kTileKeys] = {};
+    find_places(call, unit, first, first + count, places);
+    for (int t = 0; scaled && t < count; ++t) scales[t] = call.keys.scale[places[t]];
+    lay_out_keys(call, places, count, state);
+    lay_out_values(call, places, count, width, state);
+    for (int q = 0; q < padded; q += kRows) {
+      for (int t = 0; t < kTileKeys; t += kPanel) {
+        multiply<kColumns>(state.query + q * dim, dim, state.keys + t * dim, kPanel, dim, nullptr,
+                           state.scores + q * kTileKeys + t, kTileKeys);
+      }
+    }
+    for (int q = 0; q < padded; ++q) {
+      const int64_t position = first_position + smaller(q, queries - 1) / groups;
+      const int64_t seen_from = position + 1 - call.window - first;
+      const int low = seen_from > 0 ? static_cast<int>(seen_from < count ? seen_from : count) : 0;
+      const int high = static_cast<int>(position + 1 - first < count ? position + 1 - first : count);
+      soften_row(call, scaled ? scales : nullptr, low, greater(high, 0), q, state);
+    }
+    if (scaled) {
+      for (int q = 0; q < queries; ++q) {
+        for (int t = 0; t < count; ++t) state.scores[q * kTileKeys + t] *= call.values.scale[places[t]];
+      }
+    }
+    for (int q = 0; q < padded; q += kRows) {
+      const auto product = [&](auto vectors, int64_t d) {
+        multiply<decltype(vectors)::value>(state.scores + q * kTileKeys, kTileKeys, state.values + d, width, count,
+                                           state.fade + q, state.sums + q * width + d, width);
+      };
+      int64_t d = 0;
+      for (; d + kPanel <= width; d += kPanel) product(std::integral_constant<int, kColumns>{}, d);
+      for (; d < width; d += kLanes) product(std::integral_constant<int, 1>{}, d);
+    }
+  }
+
+  for (int q = 0; q < queries; ++q) {
+    const int64_t place = (token + q / groups) * heads + head + q % groups;
+    const float inverse = 1.0f / divisor(call, head + q % groups, state.top[q], state.total[q]);
+    for (int d = 0; d < dim; ++d) call.out[place * dim + d] = state.sums[q * width + d] * inverse;
+  }
+}
+
+}  // namespace
+}  // namespace sgl::attention

@@ -1,0 +1,9 @@
+#include "lanes_avx512.h"
+
+#include "tiles.h"
+
+namespace sgl {
+
+extern const MatmulKernels kMatmulAvx512 = {plan, prepare, multiply};
+
+}  // namespace sgl

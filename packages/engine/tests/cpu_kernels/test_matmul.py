@@ -1,0 +1,136 @@
+"""Products and rows of arranged matrices, against NumPy, in every instruction set."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sgl_jax.engine.cpu_kernels import layout, products
+from sgl_jax.engine.quantization.formats import FORMATS, GROUP
+from sgl_jax.engine.quantization.pack import pack
+
+MATRICES = 2
+CHECK = settings(
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+ODD = st.integers(1, 70)
+
+
+def arranged(form, rng, rows, width):
+    """Tiles of a few matrices, and what they stand for: float32[MATRICES, rows, width]."""
+    values = rng.standard_normal((MATRICES, rows, width)).astype(np.float32)
+    if form == "f32":
+        return layout.arrange(form, {"": values}, values.shape), values
+    if form == "bf16":
+        return layout.arrange(form, {"": values}, values.shape), rounded(values)
+    packing = FORMATS[form]
+    parts = pack(values, packing)
+    return layout.arrange(form, parts, values.shape), unpacked(parts, packing)
+
+
+def rounded(values):
+    return values.astype(ml_dtypes.bfloat16).astype(np.float32)
+
+
+def unpacked(parts, packing):
+    outer = parts["codes"].shape[:-1]
+    codes = parts["codes"].reshape(*outer, -1, GROUP // 2 if packing.paired else GROUP)
+    if packing.paired:
+        codes = np.concatenate([codes & 0x0F, codes >> 4], axis=-1)
+    values = (codes.astype(np.float32) - packing.zero) * parts["scales"].astype(np.float32)[..., None]
+    if packing.has_minima:
+        values = values + parts["minima"].astype(np.float32)[..., None]
+    return values.reshape(*outer, -1)
+
+
+def coded(x):
+    """Activations as they are after they were brought to eight bits, group by group."""
+    groups = x.reshape(x.shape[0], -1, GROUP)
+    largest = np.abs(groups).max(-1, keepdims=True)
+    codes = np.rint(groups * (np.float32(127) / largest))
+    return (codes * (largest / np.float32(127))).reshape(x.shape)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def product(x, tiles, index, form, rows, exact):
+    return products.matmul(x, tiles, index, form, rows, exact=exact)
+
+
+@pytest.mark.parametrize("form", layout.FORMATS)
+@CHECK
+@given(data=st.data(), seed=st.integers(0, 1 << 16))
+def test_products_are_those_of_numpy(each_isa, form, data, seed):
+    tokens, rows = data.draw(ODD, "tokens"), data.draw(ODD, "rows")
+    width = data.draw(ODD, "width") if form not in layout.GROUPED else GROUP * data.draw(st.integers(1, 5), "groups")
+    index, exact = data.draw(st.integers(0, MATRICES - 1), "index"), data.draw(st.booleans(), "exact")
+    rng = np.random.default_rng(seed)
+    tiles, meant = arranged(form, rng, rows, width)
+    x = rng.standard_normal((tokens, width)).astype(np.float32)
+    for isa in each_isa():
+        taken = coded(x) if form in layout.GROUPED and not exact else x
+        if form == "bf16" and isa == "avx512bf16":
+            taken = rounded(x)
+        found = np.asarray(product(x, tiles, np.int32(index), form, rows, exact))
+        wanted = taken @ meant[index].T
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-6 * max(np.abs(wanted).max(), 30), err_msg=isa)
+
+
+@pytest.mark.parametrize("form", layout.FORMATS)
+def test_a_row_does_not_depend_on_its_neighbours(each_isa, form):
+    rng = np.random.default_rng(3)
+    tiles, _ = arranged(form, rng, 50, 96)
+    x = rng.standard_normal((15, 96)).astype(np.float32)
+    for _ in each_isa():
+        together = product(x, tiles, np.int32(1), form, 50, False)
+        for row in (0, 9, 14):
+            alone = product(x[row : row + 1], tiles, np.int32(1), form, 50, False)
+            np.testing.assert_array_equal(alone[0], together[row])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("form", layout.FORMATS)
+def test_what_is_no_number_stays_none_and_harms_no_other_row(each_isa, form, exact):
+    tiles, _ = arranged(form, np.random.default_rng(4), 20, 64)
+    x = np.ones((5, 64), np.float32)
+    x[1, 40], x[3, 0] = np.nan, np.inf
+    for _ in each_isa():
+        found = np.asarray(product(x, tiles, np.int32(0), form, 20, exact))
+        assert np.isnan(found[1]).all()
+        assert not np.isfinite(found[3]).any()
+        assert np.isfinite(found[[0, 2, 4]]).all()
+
+
+def test_zeros_and_the_smallest_numbers_give_zeros(each_isa):
+    tiles, _ = arranged("q4_1", np.random.default_rng(5), 20, 64)
+    x = np.zeros((2, 64), np.float32)
+    x[1] = 1e-40
+    for _ in each_isa():
+        found = np.asarray(product(x, tiles, np.int32(0), "q4_1", 20, False))
+        assert np.abs(found).max() < 1e-30
+
+
+@pytest.mark.parametrize("form", layout.FORMATS)
+def test_no_tokens_give_no_rows(kernels, form):
+    tiles, _ = arranged(form, np.random.default_rng(6), 20, 64)
+    assert product(np.zeros((0, 64), np.float32), tiles, np.int32(0), form, 20, False).shape == (0, 20)
+
+
+@pytest.mark.parametrize("form", layout.FORMATS)
+def test_rows_are_looked_up_and_clamped(kernels, form):
+    tiles, meant = arranged(form, np.random.default_rng(7), 37, 96)
+    wanted = np.asarray([5, 36, 0, 1000, -3], np.int32)
+    taken = products.take_rows(jnp.asarray(tiles), jnp.int32(1), jnp.asarray(wanted), form, (37, 96))
+    np.testing.assert_allclose(taken, meant[1][np.clip(wanted, 0, 36)], rtol=1e-6)
+
+
+def test_a_stack_of_another_shape_is_refused(kernels):
+    tiles, _ = arranged("f32", np.random.default_rng(8), 20, 64)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="stack of tiles does not fit"):
+        jax.block_until_ready(product(np.ones((1, 64), np.float32), tiles[:, :1], np.int32(0), "f32", 49, False))
