@@ -16,6 +16,7 @@ import tokenizers
 import uvicorn
 from fastapi import FastAPI
 
+from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.errors import EngineDeadError, InvalidRequestError
 from sgl_jax.engine.messages import (
     ControlReply,
@@ -38,6 +39,7 @@ from sgl_jax.server.parsing.chat_format import ChatFormat
 
 MODEL = "org/tiny"
 MAX_MODEL_LEN = 512
+HIDDEN_SIZE = 4
 ANSWER = "Hello wörld! 👩‍🚀 Stop here."
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -84,10 +86,13 @@ class FakeEngine:
     finished: list[str] = field(default_factory=list)
     dead: bool = False
     generated: int = 0
+    pooling: Pooling | None = None
     _aborts: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def say(self, request: GenerateRequest, text: str = ANSWER) -> list[Item]:
-        """`text`, token by token, then the end."""
+        """`text`, token by token, then the end; or an embedding."""
+        if request.embedding is not None:
+            return [TokenDelta([], Finish(reason="stop"), embedding=bytes(4 * HIDDEN_SIZE))]
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         eos = self.tokenizer.eos_token_id or 0
         limit = request.sampling.max_new_tokens
@@ -123,7 +128,8 @@ class FakeEngine:
         wanted = request.sampling.logprobs
         if wanted is None:
             return []
-        return [TokenLogprobs(-0.5, [(token, -0.5), (0, float("-inf"))][:wanted])]
+        chosen = [-1.0] * len(request.sampling.token_ids_logprob)
+        return [TokenLogprobs(-0.5, [(token, -0.5), (0, float("-inf"))][:wanted], chosen)]
 
     async def submit(self, request: GenerateRequest) -> None:
         if self.dead:
@@ -193,6 +199,8 @@ class FakeEngine:
             eos_token_ids=[self.tokenizer.eos_token_id or 0],
             dtype="float32",
             device="fake",
+            hidden_size=HIDDEN_SIZE,
+            pooling=self.pooling,
         )
 
     async def close(self) -> None:
@@ -230,7 +238,7 @@ def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Ca
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_speaker() -> Callable[..., tuple[FastAPI, FakeEngine]]:
     """Makes an app whose model always says the same, and its engine."""
 

@@ -79,6 +79,7 @@ async def test_a_client_that_left_has_499(
         ("GET", "/readyz?verbose=1", "DEBUG"),
         ("HEAD", "/ping", "DEBUG"),
         ("GET", "/metrics", "DEBUG"),
+        ("GET", "/get_server_info", "DEBUG"),
         ("GET", "/health_generate", "INFO"),
         ("POST", "/health", "INFO"),
         ("GET", "/v1/models", "INFO"),

@@ -141,6 +141,15 @@ async def test_logprobs_carry_bytes_and_rivals(http: httpx.AsyncClient) -> None:
     assert [rival["logprob"] for rival in content[0]["top_logprobs"]] == [-0.5, -9999.0]
 
 
+async def test_prompt_logprobs_are_of_the_rendered_prompt(http: httpx.AsyncClient, engine: Any) -> None:
+    body = (await http.post(URL, json={"messages": HI, "max_tokens": 1, "prompt_logprobs": 1, "n": 2})).json()
+    prompt_ids = engine.submitted[0].prompt_ids
+    assert body["prompt_logprobs"][0] is None
+    assert [list(place) for place in body["prompt_logprobs"][1:]] == [[str(one)] for one in prompt_ids[1:]]
+    assert body["choices"][0]["logprobs"] is None
+    assert "prompt_logprobs" not in (await http.post(URL, json={"messages": HI})).json()
+
+
 async def test_logprobs_without_rivals(http: httpx.AsyncClient) -> None:
     body = {"messages": HI, "max_tokens": 2, "logprobs": True, "top_logprobs": 0, "stream": True}
     chunks = events((await http.post(URL, json=body)).text)

@@ -117,6 +117,36 @@ async def test_logprobs_without_an_echo_are_of_the_answer_only(http: httpx.Async
     assert engine.submitted[0].sampling.prompt_logprobs is None
 
 
+async def test_prompt_logprobs_come_as_vllm_sends_them(http: httpx.AsyncClient, tokenizer: Any) -> None:
+    body = {"prompt": ["Hey", "Yo"], "max_tokens": 1, "prompt_logprobs": 1}
+    hey, yo = (await http.post(URL, json=body)).json()["choices"]
+    e, y, o = (str(tokenizer.encode(letter)[0]) for letter in "eyo")
+    assert hey["prompt_logprobs"] == [
+        None,
+        {e: {"logprob": -1.0, "rank": 1, "decoded_token": "e"}},
+        {y: {"logprob": -2.0, "rank": 1, "decoded_token": "y"}},
+    ]
+    assert [list(one) for one in yo["prompt_logprobs"][1:]] == [[o]]
+    assert hey["logprobs"] is None
+    none = {**body, "prompt_logprobs": 0}
+    (_, first, _), _ = (one["prompt_logprobs"] for one in (await http.post(URL, json=none)).json()["choices"])
+    assert first == {e: {"logprob": -1.0, "rank": None, "decoded_token": "e"}}
+    assert "prompt_logprobs" not in (await http.post(URL, json={"prompt": "Hey"})).json()["choices"][0]
+
+
+async def test_prompt_logprobs_and_an_echo_each_show_what_was_asked_for(http: httpx.AsyncClient) -> None:
+    body = {"prompt": "Hey", "max_tokens": 1, "echo": True, "logprobs": 0, "prompt_logprobs": 1}
+    (choice,) = (await http.post(URL, json=body)).json()["choices"]
+    assert choice["logprobs"]["token_logprobs"] == [None, -1.0, -2.0, -0.5]
+    assert choice["logprobs"]["top_logprobs"] == [None, {}, {}, {}]
+    assert [one["rank"] for place in choice["prompt_logprobs"][1:] for one in place.values()] == [1, 1]
+
+
+async def test_prompt_logprobs_do_not_come_in_a_stream(http: httpx.AsyncClient) -> None:
+    response = await http.post(URL, json={"prompt": "Hey", "stream": True, "prompt_logprobs": 0})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "prompt_logprobs")
+
+
 async def test_no_tokens_wanted_gives_an_empty_text(http: httpx.AsyncClient) -> None:
     body = (await http.post(URL, json={"prompt": "Hi", "max_tokens": 0})).json()
     assert body["choices"][0]["text"] == ""

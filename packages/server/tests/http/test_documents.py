@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.server.command_line import parse_launch
 from sgl_jax.server.flags import FLAGS
 from sgl_jax.server.foreign_flags import NEUTRAL, REFUSED
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[4]
 README = (ROOT / "packages/server/README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs/guides/http-api.md").read_text(encoding="utf-8")
+SEARCH_GUIDE = (ROOT / "docs/guides/embeddings.md").read_text(encoding="utf-8")
 URL = "http://127.0.0.1:30000"
 
 
@@ -57,10 +59,19 @@ def to_request(words: list[str]) -> httpx.Request:
     return httpx.Request(method or ("GET" if data is None else "POST"), url, headers=headers, content=data)
 
 
-@pytest.mark.parametrize("words", [*commands(README, "curl"), *commands(GUIDE, "curl")], ids=lambda words: words[-1])
-async def test_the_curl_lines_work(http: httpx.AsyncClient, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [words for text in (README, GUIDE, SEARCH_GUIDE) for words in commands(text, "curl")],
+    ids=lambda words: words[-1],
+)
+async def test_the_curl_lines_work(http: httpx.AsyncClient, engine: Any, words: list[str]) -> None:
+    if words[0].rpartition("/")[2] in ("embeddings", "rerank"):
+        engine.pooling = Pooling()
+    stored = await http.post("/v1/responses", json={"input": "Hi"}) if "RESPONSE_ID" in words[-1] else None
+    if stored is not None:
+        words = [word.replace("RESPONSE_ID", stored.json()["id"]) for word in words]
     answer = await http.send(to_request(words))
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == (400 if words[-1].endswith("/cancel") else 200), answer.text
 
 
 async def test_the_guide_lists_every_route_once_with_its_curl_line(http: httpx.AsyncClient) -> None:

@@ -150,7 +150,7 @@ async def test_bad_chat_fields(
         ("/generate", {"text": ["a"], "sampling_params": [{"logit_bias": {"x": 3}}]}, "sampling_params[0].logit_bias"),
         ("/generate", {"text": "a", "sampling_params": {"min_new_tokens": 600}}, "sampling_params.min_new_tokens"),
         ("/generate", {"text": "a", "logprob_start_len": -2}, "logprob_start_len"),
-        ("/generate", {"text": "a", "token_ids_logprob": [1]}, "token_ids_logprob"),
+        ("/generate", {"text": "a", "return_logprob": True, "token_ids_logprob": [10**6]}, "token_ids_logprob"),
         ("/generate", {"text": "a", "lora_path": "x"}, "lora_path"),
         ("/generate", {"text": ["a", "b"], "rid": ["x"]}, "rid"),
         ("/abort_request", {}, "rid"),
@@ -249,6 +249,9 @@ async def test_unknown_route_wrong_method_and_media_type(http: httpx.AsyncClient
     response = await http.get(CHAT)
     check_shape(response, 405)
     assert response.headers["allow"] == "POST"
+    response = await http.delete("/generate")
+    assert response.headers["allow"] == "POST, PUT"
+    assert "use POST, PUT" in check_shape(response, 405)["message"]
     check_shape(await http.post(CHAT, content=b"a=b", headers={"content-type": "text/plain"}), 415)
     check_shape(await http.post(CHAT, content=b"{}", headers={**JSON, "content-encoding": "gzip"}), 415)
 

@@ -112,6 +112,16 @@ async def test_tokenize_and_back(http: httpx.AsyncClient) -> None:
     assert (await http.post("/detokenize", json={"tokens": []})).json() == {"prompt": ""}
 
 
+async def test_the_tokenizer_shows_what_prompts_are_written_with(http: httpx.AsyncClient, tokenizer: Any) -> None:
+    assert (await http.get("/tokenizer_info")).json() == {
+        "tokenizer_class": "Tokenizer",
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": None,
+        "chat_template": tokenizer.chat_template,
+    }
+
+
 async def test_long_texts_are_tokenized_and_back(http: httpx.AsyncClient) -> None:
     text = "Hé👩‍🚀 " * 1000
     answer = (await http.post("/tokenize", json={"prompt": text, "return_token_strs": True})).json()

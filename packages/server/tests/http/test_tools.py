@@ -120,6 +120,19 @@ async def test_a_call_that_max_tokens_cuts_short(ask: Any) -> None:
             assert choice["message"]["tool_calls"][0]["function"]["arguments"].startswith('{"city": "Z')
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_rest_of_a_forced_call_that_was_cut_short_is_content(ask: Any, stream: bool) -> None:
+    text = '<tool_call>\n{"name": "get_weather", "arguments": {}}\n</tool_call>\n<tool_call>\n{"na'
+    fields = {"tools": [WEATHER], "stream": stream, "max_tokens": len(text)}
+    for choice, content in (("required", ""), ("auto", '\n<tool_call>\n{"na')):
+        response, _ = await ask(text, tool_choice=choice, **fields)
+        if stream:
+            said = "".join(one.get("content", "") for one in deltas(response)[0])
+        else:
+            said = choice_of(response)["message"]["content"] or ""
+        assert said == content
+
+
 async def test_one_call_at_most(ask: Any) -> None:
     response, _ = await ask(SAID, tools=[WEATHER], parallel_tool_calls=False)
     assert len(choice_of(response)["message"]["tool_calls"]) == 1

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgl_jax.engine.config.engine_config import EngineConfig
+from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.errors import ConfigError, EngineDeadError, ModelLoadError
 from sgl_jax.engine.messages import (
     AbortRequest,
     Control,
     ControlReply,
+    EmbeddingParams,
     EngineInfo,
     Finish,
     GenerateRequest,
@@ -37,17 +39,20 @@ INFO = EngineInfo(
     dtype="float32",
     device="cpu",
     summary={"KV pool": "64 tokens"},
+    pooling=Pooling(method="mean", normalize=False),
 )
 COMMANDS: list[wire.Command] = [
     GenerateRequest(request_id="a", prompt_ids=[1, 2]),
     GenerateRequest(request_id="é", prompt_ids=[0], sampling=SamplingParams(seed=-(2**63), stop=("x",), logprobs=3)),
     GenerateRequest(request_id="b", prompt_ids=[0], sampling=SamplingParams(logit_bias={7: -1.5}, min_new_tokens=2)),
+    GenerateRequest(request_id="c", prompt_ids=[0], embedding=EmbeddingParams(dimensions=4)),
     AbortRequest(request_ids=["a", "b"]),
     Control(control_id="1", verb="stats"),
 ]
 EVENTS: list[wire.Event] = [
     StepOutputs(),
     StepOutputs(["a"], [TokenDelta([7], Finish(reason="stop", matched=7), 3, [TokenLogprobs(-0.5, [(7, -0.5)])])]),
+    StepOutputs(["c"], [TokenDelta([], Finish(reason="stop"), embedding=b"\0\xff\0\1")]),
     Phase("compiling", 3, 12),
     Phase("dead"),
     INFO,

@@ -35,8 +35,10 @@ PARAMETERS = {
         "tags": {"type": "array", "items": {"enum": ["a'b", 'c"d', "é\n"]}, "maxItems": 2},
         "exact": {"$ref": "#/$defs/flag"},
         "note": {"type": ["string", "null"], "maxLength": 4},
+        "unit": {"enum": ["°C", "°F"]},
+        "wind": {"anyOf": [{"type": "string", "const": "any"}, {"type": ["string"], "maxLength": 3}]},
     },
-    "required": ["city", "days", "tags"],
+    "required": ["city", "days", "tags", "unit", "wind"],
     "additionalProperties": False,
     "$defs": {"flag": {"type": "boolean", "description": "Whether."}},
 }
@@ -191,6 +193,17 @@ def test_free_text_or_calls(fits: Callable[[Node, str], bool], key: str) -> None
         assert fits(node, f"I look. {TWICE[key]}")
 
 
+def test_forced_harmony_calls_are_read_back(drawn: Callable[..., str]) -> None:
+    node = forced_calls("gpt-oss", BOUNDED, template="", several=True)["elements"][
+        1
+    ]  # without the analysis, which is long
+    for seed in range(8):
+        answer = read("gpt-oss", drawn(node, seed))
+        (call,) = answer.calls
+        assert (answer.content, answer.reasoning) == ("", "")
+        jsonschema.validate(json.loads(call.arguments), SCHEMAS[call.name] or {"maxProperties": 0})
+
+
 def test_harmony_reasons_first_if_it_likes(fits: Callable[[Node, str], bool]) -> None:
     node = forced_calls("gpt-oss", BOUNDED, template="", several=True)
     call = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}"
@@ -201,7 +214,11 @@ def test_harmony_reasons_first_if_it_likes(fits: Callable[[Node, str], bool]) ->
     assert not fits(node, "<|channel|>final<|message|>Hi")
     behind = free_calls("gpt-oss", BOUNDED, template="", several=True)
     assert behind is not None
-    assert fits(behind, "now<|channel|>commentary <|constrain|>json<|message|>{}")
+    for header in ("", "<|channel|>commentary"):
+        assert fits(behind, f"now{header} <|constrain|>json<|message|>{{}}")
+        for before in ("", "<|channel|>commentary"):  # the model writes one of them, or both
+            said = f"{before} to=functions.now{header} <|constrain|>json<|message|>{{}}"
+            assert [call.name for call in read("gpt-oss", said).calls] == ["now"]
     assert not fits(behind, "then <|constrain|>json<|message|>{}")
 
 

@@ -14,8 +14,8 @@ from sgl_jax.server.request_id import request_id_of
 
 logger = logging.getLogger("sgl_jax.http")
 
-PROBES = frozenset({"/health", "/metrics", "/ping", "/readyz"})
-"""They come every few seconds and say nothing new: only a debug log has them."""
+PROBES = frozenset({"/get_server_info", "/health", "/metrics", "/ping", "/readyz"})
+"""They come every few seconds, or every second from the page at `/`, and say nothing new: only a debug log has them."""
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 """Clients may send any word; the others are counted as one, lest the counters grow without bound."""
 NO_ROUTE = "none"

@@ -8,6 +8,10 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from sgl_jax.server.access import PROBES, AccessMiddleware
+from sgl_jax.server.anthropic.error_body import AnthropicErrorResponse
+from sgl_jax.server.anthropic.message import MessageObject, TokenCount
+from sgl_jax.server.anthropic.route import messages_router
+from sgl_jax.server.anthropic.schema import CountTokensRequest, MessagesRequest
 from sgl_jax.server.auth import AuthMiddleware, Keys
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.disconnect import ClientGoneError, on_client_gone
@@ -27,23 +31,44 @@ from sgl_jax.server.native.schema import AbortBody, Aborted, NativeAnswer, Nativ
 from sgl_jax.server.openai.chat import chat_router
 from sgl_jax.server.openai.completions import completions_router
 from sgl_jax.server.openai.models import models_router
+from sgl_jax.server.openai.responses.items import DeletedResponse, ResponseObject
+from sgl_jax.server.openai.responses.route import responses_router
+from sgl_jax.server.openai.responses.schema import ResponsesRequest
 from sgl_jax.server.openai.schema.chat import ChatChunk, ChatCompletion, ChatRequest
 from sgl_jax.server.openai.schema.completions import Completion, CompletionRequest
 from sgl_jax.server.openai.schema.models import ModelCard, ModelList
 from sgl_jax.server.openapi import install_openapi
+from sgl_jax.server.page.route import page_router
 from sgl_jax.server.request_id import HEADER, RequestIdMiddleware
+from sgl_jax.server.search.embeddings import embeddings_router
+from sgl_jax.server.search.rerank import rerank_router
+from sgl_jax.server.search.schema import (
+    EmbeddingList,
+    EmbeddingRequest,
+    RerankAnswer,
+    RerankRequest,
+    ScoreAnswer,
+    ScoreRequest,
+)
+from sgl_jax.server.search.score import score_router
 from sgl_jax.server.server_info import VERSION, ModelInfo, ServerInfo, VersionInfo, info_router
 from sgl_jax.server.tokenization import (
     DetokenizeAnswer,
     DetokenizeRequest,
     TokenizeAnswer,
     TokenizeRequest,
+    TokenizerInfo,
     tokenization_router,
 )
 
 ROUTERS = (
     chat_router,
     completions_router,
+    responses_router,
+    messages_router,
+    embeddings_router,
+    score_router,
+    rerank_router,
     models_router,
     generate_router,
     parsing_router,
@@ -58,6 +83,20 @@ STRUCTS = (
     ChatChunk,
     CompletionRequest,
     Completion,
+    ResponsesRequest,
+    ResponseObject,
+    DeletedResponse,
+    MessagesRequest,
+    MessageObject,
+    CountTokensRequest,
+    TokenCount,
+    AnthropicErrorResponse,
+    EmbeddingRequest,
+    EmbeddingList,
+    ScoreRequest,
+    ScoreAnswer,
+    RerankRequest,
+    RerankAnswer,
     ModelCard,
     ModelList,
     NativeRequest,
@@ -73,6 +112,7 @@ STRUCTS = (
     TokenizeAnswer,
     DetokenizeRequest,
     DetokenizeAnswer,
+    TokenizerInfo,
     Health,
     ModelInfo,
     ServerInfo,
@@ -88,12 +128,14 @@ class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
         cors_allow_origins: origins whose pages may call the server from a browser; `*` is all of them.
         access_log: whether every answer is logged.
         metrics: whether `/metrics` is answered.
+        page: whether there is a page at `/`.
     """
 
     keys: Keys = Keys()
     cors_allow_origins: tuple[str, ...] = ()
     access_log: bool = True
     metrics: bool = True
+    page: bool = True
 
 
 _DEFAULTS = AppOptions()
@@ -137,5 +179,7 @@ def create_app(context: ServerContext, options: AppOptions = _DEFAULTS) -> FastA
         app.include_router(router(context))
     if options.metrics:
         app.include_router(metrics_router(context))
+    if options.page:
+        app.include_router(page_router())
     install_openapi(app, STRUCTS)
     return app

@@ -23,6 +23,8 @@ OPEN = frozenset(
     }
 )
 """Whoever watches the server has no key, and a browser's first request cannot bring one."""
+OPEN_FOLDER = "/page/"
+"""Files of the page at `/`; what that asks of the server needs a key as ever."""
 ADMIN = frozenset({"/continue_generation", "/flush_cache", "/pause_generation", "/start_profile", "/stop_profile"})
 """What changes the server for everybody."""
 
@@ -31,7 +33,7 @@ class Keys(msgspec.Struct, frozen=True):
     """The server's keys.
 
     Attributes:
-        api: needed for everything but `OPEN`; None lets everybody in.
+        api: needed for everything but `OPEN` and `OPEN_FOLDER`; None lets everybody in.
         admin: needed for `ADMIN`, and good for the rest, too; None makes `ADMIN` like the rest.
     """
 
@@ -52,7 +54,7 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection event."""
         if scope["type"] == "http" and (refusal := refuse(self._keys, scope["path"], _given(scope))) is not None:
-            await error_response(refusal)(scope, receive, send)
+            await error_response(refusal, scope["path"])(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -66,7 +68,8 @@ def refuse(keys: Keys, path: str, given: bytes | None) -> ApiError | None:
     # A route's pattern also takes a line feed at the end.
     path = path.rstrip("\n")
     for_admin = path in ADMIN and keys.admin is not None
-    if path in OPEN or not (for_admin or keys.api is not None):
+    is_open = path in OPEN or path.startswith(OPEN_FOLDER)
+    if is_open or not (for_admin or keys.api is not None):
         return None
     # Both are compared, and in constant time: how long it takes says nothing about them.
     is_admin, is_user = _same(given, keys.admin), _same(given, keys.api)

@@ -39,12 +39,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_body_seconds: those that take longer to arrive are refused with 408.
         max_request_seconds: what takes longer to compute is ended with 408.
         max_stall_seconds: a client that takes in nothing of its stream for so long is cut off.
+        max_stored_responses: answers of `/v1/responses` that are kept at most; 0 keeps none.
         strict_fields: refuse request fields that the server does not know, rather than ignore them.
         log_level: least severe level that is logged.
         log_format: `text`, or `json` for one object a line.
         log_file: takes the log beside stderr.
         access_log: whether every answer is logged.
         enable_metrics: whether `/metrics` is answered.
+        disable_ui: leave out the page at `/`.
         otlp_traces_endpoint: URL that takes OpenTelemetry traces (OTLP over HTTP); None makes none.
         drain_seconds: how long running requests may go on after SIGTERM or Ctrl-C.
         on_engine_death: `restart` starts another engine; `exit` ends the server with an error; `stay` keeps answering
@@ -68,12 +70,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_body_seconds: float = 120.0
     max_request_seconds: float | None = None
     max_stall_seconds: float = 60.0
+    max_stored_responses: int = 4096
     strict_fields: bool = False
     log_level: str = "info"
     log_format: str = "text"
     log_file: str | None = None
     access_log: bool = True
     enable_metrics: bool = True
+    disable_ui: bool = False
     otlp_traces_endpoint: str | None = None
     drain_seconds: float = 2.0
     on_engine_death: Literal["restart", "exit", "stay"] = "restart"
@@ -96,6 +100,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for name in ("max_body_seconds", "max_request_seconds", "max_stall_seconds"):
             if (seconds := getattr(self, name)) is not None and seconds <= 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must be above 0, got {seconds}.")
+        if self.max_stored_responses < 0:
+            raise ConfigError(f"--max-stored-responses must be 0 or more, got {self.max_stored_responses}.")
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"--log-level must be one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}.")
         if self.log_format not in LOG_FORMATS:

@@ -11,7 +11,7 @@ from sgl_jax.engine.messages import EngineClient, EngineInfo, Phase
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.tokenizer import Tokenizer
 from sgl_jax.server.body import UnknownFields
-from sgl_jax.server.errors import ApiError, unavailable
+from sgl_jax.server.errors import ApiError, bad_request, unavailable
 from sgl_jax.server.limits import Limits
 from sgl_jax.server.live import LiveRequests
 from sgl_jax.server.metrics.counters import Counters
@@ -66,6 +66,22 @@ class ServerContext:
         if phase.name not in ("ready", "dead"):
             raise unavailable(f"The model is not ready yet ({phase}); try again soon, or watch GET /health.")
         return self.engine.info()
+
+    def generating_info(self) -> EngineInfo:
+        """The same, for routes that generate.
+
+        Raises:
+            ApiError: 400 when the engine makes embeddings only; or as `ready_info`.
+            EngineDeadError: as `ready_info`.
+        """
+        info = self.ready_info()
+        if info.is_embedding:
+            raise bad_request(
+                f"{self.served_model_name!r} is served with --is-embedding and generates no text; use /v1/embeddings "
+                "or /v1/rerank, or start the server without that flag.",
+                "model",
+            )
+        return info
 
     def check_model(self, name: str | None) -> None:
         """Accepts the served name, `default`, or none at all.

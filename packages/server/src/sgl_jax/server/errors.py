@@ -1,4 +1,4 @@
-"""The one error shape, `{"error": {message, type, param, code}}`, and every way into it."""
+"""The one error shape, `{"error": {message, type, param, code}}` (Anthropic's on its routes), and every way into it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from sgl_jax.engine.errors import (
     ContextLengthError,
@@ -18,6 +19,7 @@ from sgl_jax.engine.errors import (
     SglJaxError,
 )
 from sgl_jax.engine.messages import Finish
+from sgl_jax.server.anthropic.error_body import anthropic_error, speaks_anthropic
 
 RETRY_SECONDS = 1
 """What `Retry-After` says when the queue is full or the engine is not there."""
@@ -130,9 +132,13 @@ def encode_error(error: ApiError) -> bytes:
     return _ENCODER.encode(ErrorResponse(error.detail))
 
 
-def error_response(error: ApiError) -> Response:
-    """The error as an HTTP answer."""
-    return Response(encode_error(error), error.status, error.headers, media_type="application/json")
+def error_response(error: ApiError, path: str) -> Response:
+    """The error as an HTTP answer, in the shape that clients of this path expect."""
+    if speaks_anthropic(path):
+        body = _ENCODER.encode(anthropic_error(error.status, error.detail.message))
+    else:
+        body = encode_error(error)
+    return Response(body, error.status, error.headers, media_type="application/json")
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -143,26 +149,34 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
 
 
-async def _on_known_error(_request: Request, error: Exception) -> Response:
-    return error_response(from_exception(error))
+async def _on_known_error(request: Request, error: Exception) -> Response:
+    return error_response(from_exception(error), request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message, code = str(error.detail), None
+    message, code, headers = str(error.detail), None, error.headers
     if error.status_code == 404:
         message, code = f"There is no route {request.url.path}; GET /docs lists what there is.", "route_not_found"
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(_methods(request))
+        headers = {"Allow": allowed}
         message, code = f"{request.url.path} does not take {request.method}; use {allowed}.", "method_not_allowed"
-    return error_response(ApiError(error.status_code, message, code=code, headers=error.headers))
+    return error_response(ApiError(error.status_code, message, code=code, headers=headers), request.url.path)
 
 
-async def _on_validation_error(_request: Request, error: Exception) -> Response:
+def _methods(request: Request) -> list[str]:
+    """What the path takes; a path may have several routes, of which the error that came here knows one."""
+    asked = ({**request.scope, "method": method} for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
+    routes = request.app.router.routes
+    return [one["method"] for one in asked if any(route.matches(one)[0] is Match.FULL for route in routes)]
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
-    return error_response(bad_request(f"{param}: {first['msg']}", param))
+    return error_response(bad_request(f"{param}: {first['msg']}", param), request.url.path)
 
 
 def _refused(message: str, param: str | None, code: str | None, renames: Mapping[str, str] | None) -> ApiError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sgl_jax.engine.config.engine_config import (
     ATTENTION_BACKENDS,
+    CPU_KERNELS,
     DTYPES,
     KV_CACHE_DTYPES,
     LOAD_FORMATS,
@@ -96,6 +97,13 @@ FLAGS: tuple[Flag, ...] = (
         help="format of the weights; auto looks at the files, dummy makes up random ones from config.json",
     ),
     Flag(
+        name="is-embedding",
+        target="engine",
+        group=_MODEL,
+        kind=bool,
+        help="serve embeddings of texts (/v1/embeddings, /v1/rerank) instead of generating",
+    ),
+    Flag(
         name="max-seq-len",
         target="engine",
         group=_MODEL,
@@ -118,7 +126,7 @@ FLAGS: tuple[Flag, ...] = (
         group=_DEVICE,
         kind=str,
         metavar=choice(DTYPES),
-        help="type of weights and computation; auto is bfloat16 on GPU and float32 on CPU",
+        help="type of weights and computation; auto is bfloat16 on GPU and with CPU kernels, else float32",
     ),
     Flag(
         name="quantization",
@@ -144,6 +152,23 @@ FLAGS: tuple[Flag, ...] = (
         kind=str,
         metavar=choice(XLA_BACKENDS),
         help="kept for SGLang-JAX command lines; there is one",
+    ),
+    Flag(
+        name="cpu-kernels",
+        target="engine",
+        group=_DEVICE,
+        kind=str,
+        metavar=choice(CPU_KERNELS),
+        help="on CPU, compute with our C++ kernels (compiled at the first start) or with plain XLA; auto is native "
+        "where there is a C++ compiler and the processor has AVX2",
+    ),
+    Flag(
+        name="cpu-threads",
+        target="engine",
+        group=_DEVICE,
+        kind=int,
+        metavar="N",
+        help="threads of the CPU kernels (default: the cores that this process may use)",
     ),
     Flag(
         name="random-seed",

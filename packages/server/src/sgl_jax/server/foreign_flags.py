@@ -76,7 +76,6 @@ REFUSED: dict[str, str] = {
     "enable-lora": _LORA,
     "enable-mixed-chunk": "prefill chunks and decoding always share steps",
     "enable-torch-compile": _TORCH,
-    "is-embedding": "embedding models are not there yet",
     "json-model-override-args": "edit the model's config.json instead",
     "lora-paths": _LORA,
     "pp-size": "pipeline parallelism is not planned",

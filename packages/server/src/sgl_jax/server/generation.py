@@ -74,6 +74,7 @@ class Piece:
     cached_tokens: int
     finish: Finish | None
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
+    embedding: bytes = b""
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class Sequence:
     cached_tokens: int
     finish: Finish
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
+    embedding: bytes = b""
 
 
 class Generation:
@@ -161,7 +163,16 @@ class Generation:
         token_ids, logprobs = delta.token_ids, delta.logprobs
         if step.num_unused:  # several came at once, some of them behind a stop string
             token_ids, logprobs = token_ids[: -step.num_unused], logprobs[: -step.num_unused]
-        return Piece(index, step.text, token_ids, logprobs, delta.cached_tokens, step.finish, delta.prompt_logprobs)
+        return Piece(
+            index,
+            step.text,
+            token_ids,
+            logprobs,
+            delta.cached_tokens,
+            step.finish,
+            delta.prompt_logprobs,
+            delta.embedding,
+        )
 
     async def _next_delta(self) -> tuple[int, TokenDelta]:
         if self._outputs is not None:
@@ -234,6 +245,7 @@ async def collect(context: ServerContext, job: Job) -> list[Sequence]:
             sequence.logprobs += piece.logprobs
             sequence.prompt_logprobs += piece.prompt_logprobs
             sequence.cached_tokens += piece.cached_tokens
+            sequence.embedding += piece.embedding
             if piece.finish is not None:
                 sequence.finish = piece.finish
     for sequence, parts in zip(done, texts, strict=True):

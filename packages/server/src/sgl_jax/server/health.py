@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from sgl_jax.engine.errors import EngineDeadError
-from sgl_jax.engine.messages import EngineInfo, GenerateRequest
+from sgl_jax.engine.messages import EmbeddingParams, EngineInfo, GenerateRequest
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.disconnect import unless_disconnected
@@ -71,17 +71,21 @@ def _health(context: ServerContext) -> Health:
 
 
 async def _generate_one(context: ServerContext, info: EngineInfo) -> None:
-    """Returns once the engine has produced a token: ours, or under load anyone's.
+    """Returns once the engine has produced a token (or an embedding, if that is what it makes): ours, or anyone's.
 
     Raises:
-        ApiError: 503 when no token came in time.
+        ApiError: 503 when nothing came in time.
     """
     prompt = Prompt(info.eos_token_ids[:1] or [0])
     job_id = f"health-{uuid.uuid4().hex}"
-    sampling = SamplingParams(max_new_tokens=1, temperature=0.0, ignore_eos=True)
+    if info.is_embedding:
+        probe = GenerateRequest(request_id=job_id, prompt_ids=prompt.ids, embedding=EmbeddingParams())
+    else:
+        sampling = SamplingParams(max_new_tokens=1, temperature=0.0, ignore_eos=True)
+        probe = GenerateRequest(request_id=job_id, prompt_ids=prompt.ids, sampling=sampling)
     job = Job(
         id=job_id,
-        requests=[GenerateRequest(request_id=job_id, prompt_ids=prompt.ids, sampling=sampling)],
+        requests=[probe],
         prompts=[prompt],
         is_probe=True,
     )
@@ -93,15 +97,15 @@ async def _generate_one(context: ServerContext, info: EngineInfo) -> None:
         if before is not None and (after := await _tokens_so_far(context)) is not None and after > before:
             return
         raise unavailable(f"No token came out within {context.limits.health_seconds:g} seconds.") from None
-    if not sequence.token_ids:
+    if not sequence.token_ids and not sequence.embedding:
         raise unavailable("The engine ended the probe without a token.")
 
 
 async def _tokens_so_far(context: ServerContext) -> int | None:
-    """Tokens generated since start-up, or None when the engine does not even answer that."""
+    """Tokens generated and sequences finished since start-up, or None when the engine does not even answer that."""
     try:
         async with asyncio.timeout(1.0):
             reply = await context.engine.control("stats")
     except TimeoutError:
         return None
-    return None if reply.stats is None else reply.stats.generated_tokens_total
+    return None if reply.stats is None else reply.stats.generated_tokens_total + reply.stats.finished_total

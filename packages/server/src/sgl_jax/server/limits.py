@@ -25,6 +25,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         keep_alive_seconds: silence on an event stream after which a comment is sent.
         health_seconds: how long `/health_generate` waits for its token.
         strict_fields: refuse unknown request fields instead of ignoring them with a warning.
+        stored_responses: answers of `/v1/responses` that are kept at most; 0 keeps none.
+        stored_response_bytes: what they may take, about.
+        stored_response_seconds: how long one is kept after its last use.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -34,6 +37,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_seconds: float = 15.0
     health_seconds: float = 20.0
     strict_fields: bool = False
+    stored_responses: int = 4096
+    stored_response_bytes: int = 256 * 1024 * 1024
+    stored_response_seconds: float = 3600.0
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

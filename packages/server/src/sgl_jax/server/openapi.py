@@ -12,6 +12,12 @@ from fastapi.openapi.utils import get_openapi
 from sgl_jax.server.errors import ErrorResponse
 
 _REF = "#/components/schemas/{name}"
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+"""OpenAPI's own form of a server-sent event."""
 
 
 def describe(
@@ -19,7 +25,9 @@ def describe(
     body: type[msgspec.Struct] | None = None,
     example: Any = None,
     answer: type[msgspec.Struct] | None = None,
+    batches: bool = False,
     streams: bool = False,
+    error: type[msgspec.Struct] = ErrorResponse,
     path_params: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments for a FastAPI route decorator that document what the route takes and gives.
@@ -28,12 +36,17 @@ def describe(
         body: the JSON body's struct.
         example: a valid body.
         answer: the JSON answer's struct; None for an answer without a fixed shape.
+        batches: whether the answer may be a list of `answer` instead.
         streams: whether the answer may be a stream of events instead.
+        error: the JSON body's struct where the answer is not a success.
         path_params: name -> description.
     """
-    content: dict[str, Any] = {"application/json": {"schema": _ref(answer) if answer else {}}}
+    schema: dict[str, Any] = _ref(answer) if answer else {}
+    if batches:
+        schema = {"anyOf": [schema, {"type": "array", "items": schema}]}
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
     if streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"itemSchema": _EVENT}
     extra: dict[str, Any] = {}
     if body is not None:
         extra["requestBody"] = {
@@ -50,8 +63,8 @@ def describe(
         "responses": {
             200: {"description": "Success", "content": content},
             "default": {
-                "description": "What went wrong, in the one error shape",
-                "content": {"application/json": {"schema": _ref(ErrorResponse)}},
+                "description": "What went wrong",
+                "content": {"application/json": {"schema": _ref(error)}},
             },
         },
         "openapi_extra": extra,

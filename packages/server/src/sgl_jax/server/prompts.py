@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,22 +21,29 @@ thread, or every other stream would wait meanwhile: a million characters take a 
 
 
 async def encode(
-    tokenizer: Tokenizer, texts: Sequence[str], *, add_special_tokens: bool, param: str, allow_empty: bool = False
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    *,
+    add_special_tokens: bool,
+    param: str,
+    allow_empty: bool = False,
+    max_tokens: int | None = None,
 ) -> list[Prompt]:
     """Tokenizes texts; long ones off the event loop.
 
     Args:
         param: the request field that holds them, for errors.
+        max_tokens: longer ones lose their ends.
 
     Raises:
         ApiError: 400 for an empty text or one with a null byte.
     """
     for text in texts:
         check_text(text, param)
-    if sum(map(len, texts)) <= INLINE_CHARACTERS:
-        ids = tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
-    else:
-        ids = await asyncio.to_thread(tokenizer.encode_batch, texts, add_special_tokens=add_special_tokens)
+    work = functools.partial(
+        tokenizer.encode_batch, texts, add_special_tokens=add_special_tokens, max_tokens=max_tokens
+    )
+    ids = work() if sum(map(len, texts)) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
     prompts = [Prompt(one, text) for one, text in zip(ids, texts, strict=True)]
     if not all(ids) and not allow_empty:
         raise bad_request(f"{param} is empty: at least one token is needed.", param)
@@ -66,8 +74,9 @@ def room_after(prompts: Sequence[Prompt], info: EngineInfo, param: str) -> int:
     window = info.max_model_len
     if longest >= window:
         raise bad_request(
-            f"The prompt has {longest} tokens; this server takes at most {window} for prompt and answer together. "
-            "Shorten the prompt.",
+            # By the first words, which are OpenAI's, clients know what to do.
+            f"This model's maximum context length is {window} tokens for prompt and answer together; the prompt alone "
+            f"has {longest}. Shorten it.",
             param,
             "context_length_exceeded",
         )
@@ -112,8 +121,8 @@ def check_sampling(
         if tokens > room:
             name = renames.get(field, field)
             raise bad_request(
-                f"{prompt_tokens} prompt tokens and {name}={tokens} exceed the limit of {prompt_tokens + room} tokens; "
-                f"ask for at most {room}.",
+                f"This model's maximum context length is {prompt_tokens + room} tokens; {prompt_tokens} prompt tokens "
+                f"and {name}={tokens} exceed it. Ask for at most {room}.",
                 name,
                 "context_length_exceeded",
             )

@@ -48,7 +48,7 @@ class RequestIdMiddleware:
             logger.exception("%s %s failed (request %s)", scope["method"], scope["path"], request_id.decode())
             if started:  # too late for a status: let the HTTP server cut the connection
                 raise
-            await error_response(internal_error())(scope, receive, send_with_id)
+            await error_response(internal_error(), scope["path"])(scope, receive, send_with_id)
 
 
 def request_id_of(scope: Scope) -> str:

@@ -102,6 +102,14 @@ SERVER_FLAGS: tuple[Flag, ...] = (
         help="clients that take in nothing of their stream for so long are cut off",
     ),
     Flag(
+        name="max-stored-responses",
+        target="server",
+        group=_LIMITS,
+        kind=int,
+        metavar="N",
+        help="answers of /v1/responses that are kept in memory at most; 0 keeps none",
+    ),
+    Flag(
         name="strict-fields",
         target="server",
         group=_LIMITS,
@@ -154,6 +162,13 @@ SERVER_FLAGS: tuple[Flag, ...] = (
         metavar="URL",
         env="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         help="send OpenTelemetry traces there, such as to http://localhost:4318/v1/traces; needs the extra [otel]",
+    ),
+    Flag(
+        name="disable-ui",
+        target="server",
+        group=_SERVER,
+        kind=bool,
+        help="leave out the page at / (a chat playground with a live panel)",
     ),
     Flag(
         name="drain-seconds",

@@ -64,6 +64,7 @@ def info_router(context: ServerContext) -> APIRouter:
                 model_path=info.model_path,
                 served_model_name=context.served_model_name,
                 architecture=info.architecture,
+                is_generation=not info.is_embedding,
                 max_model_len=info.max_model_len,
                 vocab_size=info.vocab_size,
                 dtype=info.dtype,

@@ -1,4 +1,4 @@
-"""`POST /tokenize` and `/detokenize`, in vLLM's shapes."""
+"""`POST /tokenize` and `/detokenize`, and `GET /tokenizer_info`, in vLLM's shapes."""
 
 from __future__ import annotations
 
@@ -58,6 +58,16 @@ class DetokenizeAnswer(msgspec.Struct, frozen=True):
     prompt: str
 
 
+class TokenizerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of `GET /tokenizer_info`: what a client needs to write prompts itself."""
+
+    tokenizer_class: str = "Tokenizer"
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    chat_template: str | None
+
+
 def tokenization_router(context: ServerContext) -> APIRouter:
     """The routes, bound to a server's parts."""
     router = APIRouter(tags=["tokens"])
@@ -97,6 +107,23 @@ def tokenization_router(context: ServerContext) -> APIRouter:
         if body.tokens:
             check_ids(body.tokens, info.vocab_size, "tokens")
         return json_response(DetokenizeAnswer(await _decode(context.tokenizer, body.tokens)))
+
+    @router.get(
+        "/tokenizer_info",
+        operation_id="tokenizer_info",
+        summary="Special tokens and the chat template",
+        **describe(answer=TokenizerInfo),
+    )
+    async def tokenizer_info() -> Response:
+        tokenizer, template = context.tokenizer, context.chat_template
+        return json_response(
+            TokenizerInfo(
+                bos_token=tokenizer.bos_token,
+                eos_token=tokenizer.eos_token,
+                pad_token=tokenizer.special_tokens.get("pad_token"),
+                chat_template=None if template is None else template.source,
+            )
+        )
 
     return router
 

@@ -16,19 +16,21 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "lora_path": (),
     "suffix": ("",),
     "custom_params": ({},),
-    "token_ids_logprob": ([],),
 }
 """Field -> values that are the same as not sending it (null always is)."""
 
 
-def refuse_unsupported(body: msgspec.Struct, prefix: str = "") -> None:
+def refuse_unsupported(
+    body: msgspec.Struct, prefix: str = "", neutral_values: Mapping[str, tuple[Any, ...]] = NEUTRAL
+) -> None:
     """Raises a 400 `ApiError` for the first field with a value that cannot be honoured.
 
     Args:
         body: any request struct; fields that it lacks are skipped.
         prefix: path of the struct within the request (`"sampling_params."`).
+        neutral_values: the table to go by.
     """
-    for name, neutral in NEUTRAL.items():
+    for name, neutral in neutral_values.items():
         value = getattr(body, name, None)
         if value is None or value in neutral:
             continue

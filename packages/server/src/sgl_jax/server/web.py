@@ -158,6 +158,7 @@ class WebServer(uvicorn.Server):
                 max_body_bytes=config.server.max_body_bytes,
                 body_seconds=config.server.max_body_seconds,
                 request_seconds=config.server.max_request_seconds,
+                stored_responses=config.server.max_stored_responses,
                 strict_fields=config.server.strict_fields,
             ),
         )
@@ -166,6 +167,7 @@ class WebServer(uvicorn.Server):
             cors_allow_origins=config.server.origins,
             access_log=config.server.access_log,
             metrics=config.server.enable_metrics,
+            page=not config.server.disable_ui,
         )
         return cls(create_app(context, options), config.server, tls, traces)
 

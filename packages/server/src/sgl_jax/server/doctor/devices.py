@@ -26,6 +26,8 @@ class _Report(msgspec.Struct):
     chosen: str | None = None
     memory_bytes: int | None = None
     problem: str | None = None
+    kernels: str | None = None
+    kernels_problem: str | None = None
 
 
 def check_devices(device: str) -> Iterator[Finding]:
@@ -58,6 +60,22 @@ def _judge(device: str, report: _Report | str, *, has_gpu: bool, has_plugin: boo
             value=f"{report.chosen}{memory}; JAX sees {', '.join(report.devices)}",
             grade="warning" if idle else "ok",
             advice=None if not idle else "the driver is too old for it" if has_plugin else _install_cuda(),
+        )
+        yield from _kernels(report)
+
+
+def _kernels(report: _Report) -> Iterator[Finding]:
+    """Whether products run in native code on a CPU."""
+    if report.kernels is not None:
+        yield Finding(topic=_TOPIC, name="CPU kernels", value=report.kernels)
+    elif report.kernels_problem is not None:
+        reason, _, advice = report.kernels_problem.partition(": ")
+        yield Finding(
+            topic=_TOPIC,
+            name="CPU kernels",
+            value=f"{reason}; plain XLA serves, several times slower",
+            grade="warning",
+            advice=advice or "sgl-jax serve --cpu-kernels=native says more",
         )
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sgl_jax.engine.execution.device_env import cache_folder
+from sgl_jax.engine.execution.device_env import programs_folder
 from sgl_jax.server.doctor.finding import Finding, gigabytes
 from sgl_jax.server.ipc.private_folder import temporary_folder
 
@@ -18,8 +18,8 @@ _TOPIC = "folders"
 
 def check_folders(environ: Mapping[str, str], download_dir: str | None = None) -> Iterator[Finding]:
     """Compiled steps, downloaded models, sockets."""
-    compiled = environ.get("JAX_COMPILATION_CACHE_DIR")
-    if compiled == "":
+    folder = programs_folder(environ)
+    if folder is None:
         advice = "unset JAX_COMPILATION_CACHE_DIR"
         yield Finding(
             topic=_TOPIC,
@@ -29,7 +29,6 @@ def check_folders(environ: Mapping[str, str], download_dir: str | None = None) -
             advice=advice,
         )
     else:
-        folder = Path(compiled) if compiled else cache_folder(dict(environ)) / "xla"
         yield _folder("compiled steps", folder, "SGL_JAX_CACHE_DIR=FOLDER keeps them elsewhere")
     hub = Path(environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub"
     folder = Path(download_dir) if download_dir else Path(environ.get("HF_HUB_CACHE") or hub)

@@ -70,4 +70,5 @@ def _joined(first: TokenDelta, second: TokenDelta, *, in_place: bool) -> TokenDe
         logprobs,
         max(first.queue_seconds, second.queue_seconds),
         first.prompt_logprobs or second.prompt_logprobs,  # all of them come with one delta
+        first.embedding or second.embedding,
     )

@@ -76,6 +76,9 @@ class SequenceClock:
 
     def tick(self, delta: TokenDelta) -> None:
         """Takes in what a step brought."""
+        if delta.embedding:
+            self._queue_seconds = delta.queue_seconds
+            self._counters.in_queue.observe(delta.queue_seconds)
         if not (tokens := len(delta.token_ids)):
             return
         now = time.perf_counter()

@@ -23,6 +23,7 @@ class NativeWriter:
         rid: the caller's own id for all prompts, or one each, or None.
         logprobs: whether they were asked for.
         top: whether the likeliest tokens' were, too.
+        chosen: whether those of `token_ids_logprob` were.
         with_text: whether each log-probability comes with its token's text.
         started: `time.perf_counter()` at the request's arrival.
     """
@@ -35,6 +36,7 @@ class NativeWriter:
         *,
         logprobs: bool,
         top: bool,
+        chosen: bool,
         with_text: bool,
         started: float,
     ) -> None:
@@ -42,6 +44,7 @@ class NativeWriter:
         self._rid = rid
         self._logprobs = logprobs
         self._top = top
+        self._chosen = chosen
         self._with_text = with_text
         self._started = started
         self._show = token_shower(context.tokenizer)
@@ -59,7 +62,8 @@ class NativeWriter:
         """
         shown = so_far if delta is None else delta
         logprobs = self._entries(shown)
-        inputs, input_rivals = self._inputs(index, shown)
+        inputs, input_rivals, input_chosen = self._inputs(index, shown)
+        chosen = self._job.requests[index].sampling.token_ids_logprob
         return NativeAnswer(
             text=shown.text,
             output_ids=shown.token_ids,
@@ -74,6 +78,10 @@ class NativeWriter:
                 output_token_logprobs=logprobs if self._logprobs else UNSET,
                 input_top_logprobs=input_rivals if self._top else UNSET,
                 output_top_logprobs=[self._rivals(one) for one in shown.logprobs] if self._top else UNSET,
+                input_token_ids_logprobs=input_chosen if self._chosen else UNSET,
+                output_token_ids_logprobs=[self._shown(zip(chosen, one.chosen, strict=True)) for one in shown.logprobs]
+                if self._chosen
+                else UNSET,
             ),
             index=index if indexed else UNSET,
         )
@@ -90,17 +98,21 @@ class NativeWriter:
         pairs = zip(sequence.token_ids, sequence.logprobs, strict=False)
         return self._shown((token_id, entry.logprob) for token_id, entry in pairs)
 
-    def _inputs(self, index: int, sequence: Sequence) -> tuple[list[LogprobEntry], list[list[LogprobEntry] | None]]:
-        """The prompt's entries and their rivals, where they were asked for and have come."""
+    def _inputs(
+        self, index: int, sequence: Sequence
+    ) -> tuple[list[LogprobEntry], list[list[LogprobEntry] | None], list[list[LogprobEntry] | None]]:
+        """The prompt's entries, their rivals and the chosen tokens', where they were asked for and have come."""
         request = self._job.requests[index]
         start = request.sampling.prompt_logprobs_from
         token_ids = request.prompt_ids[start:]
         entries = [*([None] if start == 0 else []), *sequence.prompt_logprobs]
         if request.sampling.prompt_logprobs is None or len(entries) < len(token_ids):
-            return [], []
+            return [], [], []
         logprobs = (None if entry is None else entry.logprob for entry in entries)
         rivals = [None if entry is None else self._rivals(entry) for entry in entries]
-        return self._shown(zip(token_ids, logprobs, strict=True)), rivals
+        tokens = request.sampling.token_ids_logprob
+        chosen = [None if entry is None else self._shown(zip(tokens, entry.chosen, strict=True)) for entry in entries]
+        return self._shown(zip(token_ids, logprobs, strict=True)), rivals, chosen
 
     def _rivals(self, entry: TokenLogprobs) -> list[LogprobEntry]:
         return self._shown(entry.top)

@@ -30,13 +30,13 @@ def generate_router(context: ServerContext) -> APIRouter:
     router = APIRouter(tags=["native"])
     reader = BodyReader(NativeRequest, nested=NativeSamplingParams)
     abort_reader = BodyReader(AbortBody)
-    described = describe(body=NativeRequest, example=EXAMPLE, answer=NativeAnswer, streams=True)
+    described = describe(body=NativeRequest, example=EXAMPLE, answer=NativeAnswer, batches=True, streams=True)
 
     @router.post("/generate", operation_id="generate", summary="Continue prompts, SGLang's way", **described)
     @router.put("/generate", operation_id="generate_put", summary="The same as POST", **described)
     async def generate(request: Request) -> Response:
         started = time.perf_counter()
-        info = context.ready_info()
+        info = context.generating_info()
         body = await reader.read(request, context.limits, context.unknown_fields)
         job = await native_job(body, context, info)
         batch = is_batch(body, job)
@@ -47,6 +47,7 @@ def generate_router(context: ServerContext) -> APIRouter:
             body.rid,
             logprobs=logprobs,
             top=logprobs and bool(body.top_logprobs_num),
+            chosen=logprobs and bool(body.token_ids_logprob),
             with_text=bool(body.return_text_in_logprobs),
             started=started,
         )

@@ -23,7 +23,7 @@ from sgl_jax.server.bounds import (
 )
 
 DEFAULT_MAX_NEW_TOKENS = 128
-PromptStart = Annotated[int, Meta(ge=-1)]
+PromptStart = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 
 
 class NativeSamplingParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +92,10 @@ class NativeRequest(msgspec.Struct, kw_only=True):
     logprob_start_len: Annotated[
         PromptStart | None, Meta(description="Log-probabilities of the prompt, too, from this token on; -1 for none.")
     ] = None
-    token_ids_logprob: Annotated[list[int] | None, Meta(description="Not supported yet.")] = None
+    token_ids_logprob: Annotated[
+        list[int | list[int]] | None,
+        Meta(description="With `return_logprob`: of these tokens at every position, too; a list, or one a prompt."),
+    ] = None
     lora_path: Annotated[str | list[str | None] | None, Meta(description="Not supported yet.")] = None
     priority: Annotated[
         Priority | None, Meta(description="Larger is more urgent, under `--schedule-policy=priority`.")
@@ -130,6 +133,8 @@ class MetaInfo(msgspec.Struct, frozen=True, kw_only=True):
     output_token_logprobs: list[LogprobEntry] | UnsetType = UNSET
     input_top_logprobs: list[list[LogprobEntry] | None] | UnsetType = UNSET
     output_top_logprobs: list[list[LogprobEntry]] | UnsetType = UNSET
+    input_token_ids_logprobs: list[list[LogprobEntry] | None] | UnsetType = UNSET
+    output_token_ids_logprobs: list[list[LogprobEntry]] | UnsetType = UNSET
 
 
 class NativeAnswer(msgspec.Struct, frozen=True, kw_only=True):

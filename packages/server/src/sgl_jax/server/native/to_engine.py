@@ -39,10 +39,12 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
     prompts = await _prompts(body, context, info)
     logprobs = (body.top_logprobs_num or 0) if body.return_logprob else None
     sampling, asked = [], [asked_grammar(one, path) for one, path in zip(params, paths, strict=True)]
-    for one, path, prompt, grammar in zip(params, paths, prompts, asked, strict=True):
+    chosen = _chosen(body, count)
+    for one, path, prompt, grammar, tokens in zip(params, paths, prompts, asked, chosen, strict=True):
         refuse_unsupported(one, path)
         room = room_after([prompt], info, _field(body))
-        sampling.append(_with_prompt(_sampling(one, path, room, logprobs, grammar), body.logprob_start_len))
+        whole = _with_prompt(_sampling(one, path, room, logprobs, grammar), body.logprob_start_len)
+        sampling.append(msgspec.structs.replace(whole, token_ids_logprob=tuple(tokens)))
         check_sampling(sampling[-1], info, room, _renames(path, grammar), len(prompt.ids))
     job_id = uuid.uuid4().hex
     requests = siblings(job_id, prompts, sampling, n, priority=body.priority, cache_salt=body.cache_salt)
@@ -126,6 +128,19 @@ def _with_prompt(sampling: SamplingParams, start: int | None) -> SamplingParams:
     return msgspec.structs.replace(sampling, prompt_logprobs=sampling.logprobs, prompt_logprobs_from=start)
 
 
+def _chosen(body: NativeRequest, count: int) -> list[list[int]]:
+    """Each prompt's `token_ids_logprob`; nothing where no log-probabilities are asked for."""
+    given = body.token_ids_logprob
+    if not given or not body.return_logprob:
+        return [[]] * count
+    ids = [item for item in given if isinstance(item, int)]
+    lists = [ids] * count if ids else [item for item in given if isinstance(item, list)]
+    if len(ids) not in (0, len(given)) or len(lists) != count:
+        message = f"token_ids_logprob must be a list of token ids, or {count} of them, one a prompt."
+        raise bad_request(message, "token_ids_logprob")
+    return lists
+
+
 def _aliases(body: NativeRequest, requests: list[GenerateRequest], n: int) -> dict[str, list[str]]:
     """The caller's ids -> engine ids: one for everything, or one a prompt."""
     ids = [request.request_id for request in requests]
@@ -141,7 +156,8 @@ def _aliases(body: NativeRequest, requests: list[GenerateRequest], n: int) -> di
 
 def _renames(path: str, asked: AskedGrammar | None) -> dict[str, str]:
     names = {name: path + name for name in SamplingParams.__struct_fields__}
-    return {**names, "logprobs": "top_logprobs_num", "grammar": _grammar_field([asked])}
+    own = {"logprobs": "top_logprobs_num", "token_ids_logprob": "token_ids_logprob"}
+    return {**names, **own, "grammar": _grammar_field([asked])}
 
 
 def _grammar_field(asked: Sequence[AskedGrammar | None]) -> str:

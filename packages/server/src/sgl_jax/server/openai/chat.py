@@ -42,7 +42,7 @@ def chat_router(context: ServerContext) -> APIRouter:
         **describe(body=ChatRequest, example=EXAMPLE, answer=ChatCompletion, streams=True),
     )
     async def chat_completions(request: Request) -> Response:
-        info = context.ready_info()
+        info = context.generating_info()
         body = await reader.read(request, context.limits, context.unknown_fields)
         job = await chat_job(body, context, info)
         logprobs = bool(body.logprobs)
@@ -50,6 +50,8 @@ def chat_router(context: ServerContext) -> APIRouter:
             events = chat_events(context, job, body.stream_options or StreamOptions(), logprobs=logprobs)
             return EventStream(events, keep_alive=context.limits.keep_alive_seconds)
         sequences = await unless_disconnected(request.receive, collect(context, job))
-        return json_response(chat_completion(context, job, sequences, logprobs=logprobs))
+        return json_response(
+            chat_completion(context, job, sequences, logprobs=logprobs, of_prompt=body.prompt_logprobs)
+        )
 
     return router

@@ -38,7 +38,7 @@ def completions_router(context: ServerContext) -> APIRouter:
         **describe(body=CompletionRequest, example=EXAMPLE, answer=Completion, streams=True),
     )
     async def completions(request: Request) -> Response:
-        info = context.ready_info()
+        info = context.generating_info()
         body = await reader.read(request, context.limits, context.unknown_fields)
         job = await completion_job(body, context, info)
         echo, logprobs = bool(body.echo), body.logprobs is not None
@@ -47,6 +47,7 @@ def completions_router(context: ServerContext) -> APIRouter:
             events = completion_events(context, job, options, echo=echo, logprobs=logprobs)
             return EventStream(events, keep_alive=context.limits.keep_alive_seconds)
         sequences = await unless_disconnected(request.receive, collect(context, job))
-        return json_response(completion(context, job, sequences, echo=echo, logprobs=logprobs))
+        of_prompt = body.prompt_logprobs
+        return json_response(completion(context, job, sequences, echo=echo, logprobs=logprobs, of_prompt=of_prompt))
 
     return router

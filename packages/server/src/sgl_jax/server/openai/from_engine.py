@@ -12,23 +12,30 @@ from collections.abc import AsyncGenerator
 from msgspec import UNSET, UnsetType
 
 from sgl_jax.engine.messages import TokenLogprobs
+from sgl_jax.server.answer_reader import AnswerReader
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.generation import Generation, Job, Piece, Sequence
-from sgl_jax.server.openai.logprobs import chat_logprobs, completion_logprobs
+from sgl_jax.server.openai.logprobs import chat_logprobs, completion_logprobs, prompt_logprobs
 from sgl_jax.server.openai.parsed import deltas_of, finish_reason, message_of, read_answer
 from sgl_jax.server.openai.schema.chat import ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta
-from sgl_jax.server.openai.schema.common import StreamOptions, Usage
+from sgl_jax.server.openai.schema.common import PromptLogprobs, StreamOptions, Usage
 from sgl_jax.server.openai.schema.completions import Completion, CompletionChoice
 from sgl_jax.server.openai.usage import UsageCounter
 from sgl_jax.server.sse import DONE, event
-from sgl_jax.server.token_text import as_text, token_shower
+from sgl_jax.server.token_text import ShowBytes, as_text, token_shower
 
 _ROLE = Delta(role="assistant", content="")
 _NOTHING = Delta()
 
 
-def chat_completion(context: ServerContext, job: Job, sequences: list[Sequence], *, logprobs: bool) -> ChatCompletion:
-    """The answer of a finished chat job."""
+def chat_completion(
+    context: ServerContext, job: Job, sequences: list[Sequence], *, logprobs: bool, of_prompt: int | None = None
+) -> ChatCompletion:
+    """The answer of a finished chat job.
+
+    Args:
+        of_prompt: how many likeliest tokens to show at each place of the prompt; None shows nothing of it.
+    """
     show = token_shower(context.tokenizer)
     answers = [read_answer(job.answer.new_parser(), sequence.text) for sequence in sequences]
     return ChatCompletion(
@@ -46,6 +53,7 @@ def chat_completion(context: ServerContext, job: Job, sequences: list[Sequence],
             for index, (sequence, answer) in enumerate(zip(sequences, answers, strict=True))
         ],
         usage=UsageCounter.of(job, sequences).usage(),
+        prompt_logprobs=_of_prompt(job, 0, sequences[0], of_prompt, show),
     )
 
 
@@ -55,7 +63,7 @@ async def chat_events(
     """A chat job as events: role, text and calls, finish, usage if asked for, `[DONE]`."""
     created, model, show = int(time.time()), context.served_model_name, token_shower(context.tokenizer)
     counter = UsageCounter(job)
-    parsers = [job.answer.new_parser() for _ in job.requests]
+    reader = AnswerReader(job)
     calling: set[int] = set()
 
     def chunk(choice: ChunkChoice) -> bytes:
@@ -73,10 +81,7 @@ async def chat_events(
                 events = [chunk(ChunkChoice(number, _ROLE)) for number in range(len(job.requests))]
             if logprobs and piece.logprobs:
                 entries = chat_logprobs(piece.token_ids, piece.logprobs, show)
-            parsed = parsers[index].push(piece.text)
-            if finish is not None:
-                parsed += parsers[index].finish()
-            deltas = deltas_of(parsed)
+            deltas = deltas_of(reader.read(piece))
             if entries is not None and not deltas:
                 deltas = [_NOTHING]
             for delta in deltas:
@@ -95,9 +100,15 @@ async def chat_events(
 
 
 def completion(
-    context: ServerContext, job: Job, sequences: list[Sequence], *, echo: bool, logprobs: bool
+    context: ServerContext,
+    job: Job,
+    sequences: list[Sequence],
+    *,
+    echo: bool,
+    logprobs: bool,
+    of_prompt: int | None = None,
 ) -> Completion:
-    """The answer of a finished completion job."""
+    """The answer of a finished completion job. Args: as for `chat_completion`."""
     show = token_shower(context.tokenizer)
     echoes = _echoes(context, job, echo)
     return Completion(
@@ -111,6 +122,7 @@ def completion(
                 finish_reason=sequence.finish.reason,
                 logprobs=completion_logprobs(*_scored(job, index, sequence, echo=echo), show, 0) if logprobs else None,
                 matched_stop=sequence.finish.matched,
+                prompt_logprobs=_of_prompt(job, index, sequence, of_prompt, show),
             )
             for index, sequence in enumerate(sequences)
         ],
@@ -155,8 +167,21 @@ def _scored(
     """Tokens and their log-probabilities, those of the prompt first where the answer begins with it."""
     if not echo:
         return part.token_ids, [*part.logprobs]
-    prompt_ids = job.requests[index].prompt_ids
-    return [*prompt_ids, *part.token_ids], [None, *part.prompt_logprobs, *part.logprobs]
+    request = job.requests[index]
+    shown, computed = request.sampling.logprobs, request.sampling.prompt_logprobs
+    of_prompt = part.prompt_logprobs
+    if shown != computed:  # `prompt_logprobs` asked for more of them
+        of_prompt = [TokenLogprobs(entry.logprob, entry.top[:shown]) for entry in of_prompt]
+    return [*request.prompt_ids, *part.token_ids], [None, *of_prompt, *part.logprobs]
+
+
+def _of_prompt(
+    job: Job, index: int, sequence: Sequence, top: int | None, show: ShowBytes
+) -> PromptLogprobs | UnsetType:
+    """What `prompt_logprobs` asked for."""
+    if top is None:
+        return UNSET
+    return prompt_logprobs(job.requests[index].prompt_ids, sequence.prompt_logprobs, top, show)
 
 
 def _echoes(context: ServerContext, job: Job, echo: bool) -> list[str]:

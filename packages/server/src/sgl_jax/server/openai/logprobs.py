@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sgl_jax.engine.messages import TokenLogprobs
 from sgl_jax.server.openai.schema.chat import ChatLogprobs, TokenLogprob, TopLogprob
+from sgl_jax.server.openai.schema.common import PromptLogprob, PromptLogprobs
 from sgl_jax.server.openai.schema.completions import CompletionLogprobs
 from sgl_jax.server.token_text import ShowBytes, as_text, finite
 
@@ -43,6 +44,26 @@ def completion_logprobs(
         ],
         text_offset=offsets,
     )
+
+
+def prompt_logprobs(
+    token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs], top: int, show: ShowBytes
+) -> PromptLogprobs:
+    """vLLM's list, one map a token of the prompt.
+
+    Args:
+        logprobs: one entry a token from the second on.
+        top: how many of the likeliest tokens to show at each place, beside the prompt's own.
+    """
+    maps: PromptLogprobs = [None]
+    for token_id, entry in zip(token_ids[1:], logprobs, strict=False):
+        ranked = {
+            rival: PromptLogprob(finite(logprob), rank, as_text(show(rival)))
+            for rank, (rival, logprob) in enumerate(entry.top[:top], 1)
+        }
+        own = PromptLogprob(finite(entry.logprob), None, as_text(show(token_id)))
+        maps.append({str(one): said for one, said in {token_id: own, **ranked}.items()})
+    return maps
 
 
 def _top(token_id: int, logprob: float, show: ShowBytes) -> TopLogprob:

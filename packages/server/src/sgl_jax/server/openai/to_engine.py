@@ -16,12 +16,13 @@ from sgl_jax.server.errors import bad_request
 from sgl_jax.server.generation import Job, Prompt
 from sgl_jax.server.grammars import AskedGrammar, asked_grammar
 from sgl_jax.server.openai.chat_grammar import Turn, chat_grammar
+from sgl_jax.server.openai.dialect import CHAT, Dialect
 from sgl_jax.server.openai.messages import template_messages, template_tools
 from sgl_jax.server.openai.schema.chat import ChatRequest
 from sgl_jax.server.openai.schema.common import GenerationFields
 from sgl_jax.server.openai.schema.completions import CompletionRequest
 from sgl_jax.server.openai.schema.tools import Tool
-from sgl_jax.server.openai.tool_choice import tool_use
+from sgl_jax.server.openai.tool_choice import ToolUse, tool_use
 from sgl_jax.server.parsing.chat_format import PLAIN, AnswerFormat, Wanted
 from sgl_jax.server.prompts import (
     INLINE_CHARACTERS,
@@ -37,24 +38,25 @@ from sgl_jax.server.unsupported import refuse_unsupported
 
 COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for `/v1/completions`; chat goes on up to the context window."""
+_COMPLETIONS = Dialect(id_prefix="cmpl-")
 _CHARACTERS_PER_MESSAGE = 32
 """A template's own work for a message is worth that many characters of tokenizing."""
 
 
-async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) -> Job:
+async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo, dialect: Dialect = CHAT) -> Job:
     """Renders and tokenizes the conversation.
+
+    Args:
+        dialect: the API that was translated into `body`.
 
     Raises:
         ApiError: 400 or 404 for what cannot be served.
         InvalidRequestError: the chat template refused the messages.
     """
-    context.check_model(body.model)
-    refuse_unsupported(body)
     if body.top_logprobs and not body.logprobs:
         raise bad_request("top_logprobs needs logprobs to be true.", "top_logprobs")
-    use = tool_use(body, context.chat_format)
-    text = await chat_text(body, context, use.offered)
-    prompts = await encode(context.tokenizer, [text], add_special_tokens=False, param="messages")
+    use, prompt = await chat_prompt(body, context)
+    text = prompt.text or ""
     wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     renames = {
         "prompt": "messages",
@@ -66,6 +68,7 @@ async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) 
     wishes = Wanted(
         tools=use.declared,
         parallel=body.parallel_tool_calls is not False,
+        forced=bool(use.forced),
         separate_reasoning=body.separate_reasoning is not False,
         stream_reasoning=body.stream_reasoning is not False,
     )
@@ -74,7 +77,34 @@ async def chat_job(body: ChatRequest, context: ServerContext, info: EngineInfo) 
     # Schemas can be large, and are gone through: not here, where every stream would wait.
     is_small = body.response_format is None and not use.offered
     asked = chat_grammar(body, use, turn) if is_small else await asyncio.to_thread(chat_grammar, body, use, turn)
-    return _job("chatcmpl", body, context, info, prompts, renames, wanted, logprobs, answer, asked=asked)
+    return _job(
+        dialect,
+        body,
+        context,
+        info,
+        [prompt],
+        renames,
+        wanted,
+        logprobs,
+        answer,
+        prompt_logprobs=body.prompt_logprobs,
+        asked=asked,
+    )
+
+
+async def chat_prompt(body: ChatRequest, context: ServerContext) -> tuple[ToolUse, Prompt]:
+    """What the model reads, and what it may call.
+
+    Raises:
+        ApiError: 400 or 404 for what cannot be served.
+        InvalidRequestError: the chat template refused the messages.
+    """
+    context.check_model(body.model)
+    refuse_unsupported(body)
+    use = tool_use(body, context.chat_format)
+    text = await chat_text(body, context, use.offered)
+    (prompt,) = await encode(context.tokenizer, [text], add_special_tokens=False, param="messages")
+    return use, prompt
 
 
 async def completion_job(body: CompletionRequest, context: ServerContext, info: EngineInfo) -> Job:
@@ -92,11 +122,21 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
     if wanted is None:
         wanted = min(max(COMPLETION_MAX_TOKENS, body.min_tokens or 0), room_after(prompts, info, "prompt"))
     renames = {"max_new_tokens": "max_tokens", "min_new_tokens": "min_tokens"}
-    of_prompt = body.logprobs if body.echo else None
+    echoed = body.logprobs if body.echo else None
+    of_prompt = max((count for count in (echoed, body.prompt_logprobs) if count is not None), default=None)
     is_small = body.response_format is None
     asked = asked_grammar(body) if is_small else await asyncio.to_thread(asked_grammar, body)
     return _job(
-        "cmpl", body, context, info, prompts, renames, wanted, body.logprobs, prompt_logprobs=of_prompt, asked=asked
+        _COMPLETIONS,
+        body,
+        context,
+        info,
+        prompts,
+        renames,
+        wanted,
+        body.logprobs,
+        prompt_logprobs=of_prompt,
+        asked=asked,
     )
 
 
@@ -160,7 +200,7 @@ def _render(body: ChatRequest, context: ServerContext, tools: Sequence[Tool]) ->
 
 
 def _job(
-    kind: str,
+    dialect: Dialect,
     body: GenerationFields,
     context: ServerContext,
     info: EngineInfo,
@@ -173,14 +213,19 @@ def _job(
     prompt_logprobs: int | None = None,
     asked: AskedGrammar | None = None,
 ) -> Job:
+    if body.stream and body.prompt_logprobs is not None:
+        raise bad_request("prompt_logprobs does not come in a stream; send one of both.", "prompt_logprobs")
     n = body.n or 1
+    room = room_after(prompts, info, renames.get("prompt", "prompt"))
+    if dialect.lowers_max_tokens and max_new_tokens is not None:
+        max_new_tokens = min(max_new_tokens, room)
     sampling = msgspec.structs.replace(_sampling(body, max_new_tokens, logprobs), prompt_logprobs=prompt_logprobs)
     if asked is not None:
         sampling = msgspec.structs.replace(sampling, grammar=asked.grammar)
         renames = {**renames, "grammar": asked.param}
-    room = room_after(prompts, info, renames.get("prompt", "prompt"))
+    renames = dialect.renames(renames)
     check_sampling(sampling, info, room, renames, max(len(prompt.ids) for prompt in prompts))
-    job_id = f"{kind}-{uuid.uuid4().hex}"
+    job_id = f"{dialect.id_prefix}{uuid.uuid4().hex}"
     params = [sampling] * len(prompts)
     requests = siblings(job_id, prompts, params, n, priority=body.priority, cache_salt=body.cache_salt)
     return Job(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sgl_jax.engine.structured.formats import PATTERNS
+from sgl_jax.server.parsing.tools.declared import json_types
 
 Node = dict[str, Any]
 Schema = dict[str, Any]
@@ -117,9 +118,9 @@ def _json(schema: Schema, lenient: bool) -> Node:
 
 
 def _value(schema: Schema, name: str, lead: str, mark: str, lenient: bool) -> list[Node]:
-    """A value and what ends it: strings as they are, anything else as JSON."""
+    """A value and what ends it: what the parsers know to be a string as it is, anything else as JSON."""
     end = lead + mark
-    if schema.get("type") != "string":
+    if json_types(schema) != {"string"}:
         return [_json(schema, lenient), const(end)]
     listed = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(listed, list):
@@ -134,6 +135,8 @@ def _value(schema: Schema, name: str, lead: str, mark: str, lenient: bool) -> li
         fewest, most = schema.get("minLength", 0), schema.get("maxLength", "")
         if all(one == "" or (isinstance(one, int) and 0 <= one <= _MAX_LENGTH) for one in (fewest, most)):
             return [{"type": "regex", "pattern": f"[^<]{{{fewest},{most}}}"}, const(end)]
+    if says == {"anyOf"}:  # each of them a string, or this would not be one
+        return [one_of([sequence(_value(choice, name, lead, mark, lenient)) for choice in schema["anyOf"]])]
     keyword = min(says)
     raise UnspeakableError(f"{keyword!r} of the text {name!r} cannot be kept to in this model's tool call format")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 
 from sgl_jax.server.parsing import harmony
-from sgl_jax.server.parsing.filters import FirstCallOnly, WholeReasoning
+from sgl_jax.server.parsing.filters import CallsOnly, FirstCallOnly, WholeReasoning
 from sgl_jax.server.parsing.formats import (
     HARMONY,
     NONE,
@@ -33,12 +33,14 @@ class Wanted:
     Attributes:
         tools: the declared functions; None where calls stay content.
         parallel: whether there may be more than one call.
+        forced: whether a grammar allows nothing but calls, behind the reasoning.
         separate_reasoning: whether reasoning is told from content.
         stream_reasoning: whether it comes in pieces.
     """
 
     tools: Tools | None = None
     parallel: bool = True
+    forced: bool = False
     separate_reasoning: bool = True
     stream_reasoning: bool = True
 
@@ -114,6 +116,8 @@ class ChatFormat:
 
         def new_parser() -> Parser:
             parser = reduce(Chain, [stage.new_parser() for stage in stages])
+            if wanted.forced and wanted.separate_reasoning:
+                parser = CallsOnly(parser)
             if not wanted.parallel:
                 parser = FirstCallOnly(parser)
             return parser if wanted.stream_reasoning else WholeReasoning(parser)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sgl_jax.server.parsing.events import CallArguments, CallBegin, CallEnd, Event, Reasoning
+from sgl_jax.server.parsing.events import CallArguments, CallBegin, CallEnd, Content, Event, Reasoning
 from sgl_jax.server.parsing.parser import Parser
 
 
@@ -22,6 +22,21 @@ class FirstCallOnly:
 
     def _first(self, events: list[Event]) -> list[Event]:
         return [one for one in events if not isinstance(one, CallBegin | CallArguments | CallEnd) or one.index == 0]
+
+
+class CallsOnly:
+    """Leaves out content, where a grammar allows calls only: it is what is left of a call that was cut short."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+
+    def push(self, text: str) -> list[Event]:
+        """See `Parser`."""
+        return [one for one in self._parser.push(text) if not isinstance(one, Content)]
+
+    def finish(self) -> list[Event]:
+        """See `Parser`."""
+        return [one for one in self._parser.finish() if not isinstance(one, Content)]
 
 
 class WholeReasoning:

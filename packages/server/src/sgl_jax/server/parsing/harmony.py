@@ -26,6 +26,7 @@ _OPENED = re.compile(rf"{re.escape(CHANNEL)}(\w+)[^<]*{re.escape(MESSAGE)}\s*\Z"
 _HEADER = re.compile(  # of words with one space between, so that it cannot take long
     rf"(?:assistant ?)?(?:to=(?P<early>[\w.-]+) ?)?"
     rf"(?:{re.escape(CHANNEL)} (?P<channel>analysis|commentary|final) ?(?:to=(?P<late>[\w.-]+) ?)?)?"
+    rf"(?:{re.escape(CHANNEL)} commentary ?)?"  # a second time, behind the recipient
     rf"(?:{re.escape(CONSTRAIN)} ?)?(?:[a-z_]+)?",
     re.ASCII,
 )

@@ -99,7 +99,7 @@ def free_calls(format: str, functions: Sequence[Function], *, template: str, sev
     Args, raises: as for `forced_calls`.
     """
     if format == HARMONY:
-        return _named(functions)
+        return _named(functions, one_of([const(_CONSTRAINED), const(f"{harmony.CHANNEL}commentary{_CONSTRAINED}")]))
     spelled = _spelling(format, template)
     calls = forced_calls(format, functions, template=template, several=several)
     if not spelled.trigger:
@@ -134,16 +134,21 @@ _ANALYSIS: Node = {
 }
 
 
+_CONSTRAINED = f" {harmony.CONSTRAIN}json{harmony.MESSAGE}"
+
+
 def _harmony_call(functions: Sequence[Function]) -> Node:
     begin = f"{harmony.CHANNEL}commentary {RECIPIENT}"
-    return {"type": "tag", "begin": begin, "content": _named(functions), "end": ""}
+    return {"type": "tag", "begin": begin, "content": _named(functions, const(_CONSTRAINED)), "end": ""}
 
 
-def _named(functions: Sequence[Function]) -> Node:
-    """A function's name, and how the model goes on from there to its arguments; the format of these has variants."""
-    constrained = f" {harmony.CONSTRAIN}json{harmony.MESSAGE}"
-    headers = one_of([const(constrained), const(f"{harmony.CHANNEL}commentary{constrained}")])
-    return one_of([sequence([const(one.name), headers, json_object(one.parameters, one.lenient)]) for one in functions])
+def _named(functions: Sequence[Function], header: Node) -> Node:
+    """A function's name, and how the model goes on from there to its arguments.
+
+    Args:
+        header: what follows the name; where the channel stands before it, it does not stand there.
+    """
+    return one_of([sequence([const(one.name), header, json_object(one.parameters, one.lenient)]) for one in functions])
 
 
 def _spelling(format: str, template: str) -> Spelling:

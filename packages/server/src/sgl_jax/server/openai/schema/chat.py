@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from sgl_jax.server.bounds import NonNegative, TopLogprobs
-from sgl_jax.server.openai.schema.common import GenerationFields, Usage
+from sgl_jax.server.openai.schema.common import GenerationFields, PromptLogprobs, Usage
 from sgl_jax.server.openai.schema.tools import AnswerToolCall, Tool, ToolCall, ToolCallDelta, ToolChoice
 
 
@@ -42,7 +42,7 @@ class ChatRequest(GenerationFields, kw_only=True):
     tools: Annotated[list[Tool] | None, Meta(description="Functions that the model may call.")] = None
     tool_choice: Annotated[
         ToolChoice | None,
-        Meta(description="`auto` (default with tools) or `none`; `required` and a named function not yet."),
+        Meta(description="`auto` (default with tools), `none`, `required` (one call or more), or a function by name."),
     ] = None
     parallel_tool_calls: Annotated[bool | None, Meta(description="Whether an answer may hold several calls.")] = None
     reasoning_effort: Annotated[str | None, Meta(description="Handed to the chat template.")] = None
@@ -119,6 +119,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: list[ChatChoice]
     usage: Usage
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):

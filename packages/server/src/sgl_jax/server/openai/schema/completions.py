@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from sgl_jax.server.bounds import Positive, TopLogprobs
-from sgl_jax.server.openai.schema.common import GenerationFields, Usage
+from sgl_jax.server.openai.schema.common import GenerationFields, PromptLogprobs, Usage
 
 
 class CompletionRequest(GenerationFields, kw_only=True):
@@ -44,6 +44,7 @@ class CompletionChoice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
     logprobs: CompletionLogprobs | None = None
     matched_stop: int | str | None = None
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):

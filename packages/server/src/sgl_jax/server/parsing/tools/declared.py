@@ -13,10 +13,11 @@ def parameter_types(tools: Tools, function: str, parameter: str) -> frozenset[st
     """JSON types that a parameter may have; empty where the schema does not say."""
     properties = tools.get(function, {}).get("properties")
     schema = properties.get(parameter) if isinstance(properties, Mapping) else None
-    return _types(schema, depth=0)
+    return json_types(schema)
 
 
-def _types(schema: Any, depth: int) -> frozenset[str]:
+def json_types(schema: Any, depth: int = 0) -> frozenset[str]:
+    """JSON types that a schema allows at most; empty where it does not say."""
     if not isinstance(schema, Mapping) or depth > 8:
         return frozenset()
     given = schema.get("type")
@@ -28,7 +29,7 @@ def _types(schema: Any, depth: int) -> frozenset[str]:
         return frozenset(map(json_type, choices))
     for union in ("anyOf", "oneOf"):
         if isinstance(members := schema.get(union), list):
-            found = [_types(member, depth + 1) for member in members]
+            found = [json_types(member, depth + 1) for member in members]
             return frozenset().union(*found) if all(found) else frozenset()
     return frozenset()
 

@@ -1,0 +1,1 @@
+"""The page at `/`: a chat playground and a live panel, as static files (`static/`)."""

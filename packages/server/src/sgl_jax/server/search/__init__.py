@@ -1,0 +1,1 @@
+"""Routes of sequence models: embeddings, label scores and reranking."""
