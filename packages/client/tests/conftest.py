@@ -1,7 +1,8 @@
-"""Two servers on 127.0.0.1: one that follows a script byte by byte, one that answers like ours."""
+"""Servers for tests: two on 127.0.0.1, of which one follows a script byte by byte, and one without a network."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -11,7 +12,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import settings
+
+from sgl_jax.client import AsyncSglJax, SglJax
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 PATIENCE = 20.0
 """Seconds after which a test gives up on something that should happen at once."""
@@ -154,6 +162,22 @@ def events_of() -> Callable[[str], list[dict[str, Any]]]:
 
 
 TEXT = "It is a fine day."
+CITY = '{"name": "Rome", "country": "Italy", "population": 2800000}'
+METRICS = 'sglang:num_running_reqs{model_name="tiny"} 1\nsgl_jax_errors_total{model_name="tiny",code="400"} 2\n'
+OTHER_ANSWERS = {
+    "/generate": {
+        "text": " blue.",
+        "output_ids": [4, 5],
+        "meta_info": {"id": "g", "finish_reason": {"type": "length", "length": 2}, "completion_tokens": 2},
+    },
+    "/tokenize": {"count": 2, "max_model_len": 512, "tokens": [9, 8]},
+    "/detokenize": {"prompt": "Hello!"},
+    "/flush_cache": {"success": True},
+    "/abort_request": {"aborted": 1},
+    "/v1/embeddings": {"data": [{"index": 0, "embedding": [0.5, -0.5]}, {"index": 1, "embedding": [1, 0]}]},
+    "/v1/rerank": {"results": [{"index": 1, "relevance_score": 0.9, "document": {"text": "Paris"}}]},
+    "/v1/score": {"scores": [[0.75, 0.25], [0.5, 0.5]]},
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -162,46 +186,51 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Models and health."""
+        """Models, health, and what admins ask."""
         if self.path == "/v1/models":
             self._answer({"object": "list", "data": [{"id": "tiny", "max_model_len": 512}]})
+        elif self.path == "/metrics":
+            self._send(METRICS.encode(), "text/plain")
         else:
-            self._answer({"status": "ok", "phase": "ready"})
+            self._answer({"status": "ok", "phase": "ready", "stats": {"running": 1}})
 
     def do_POST(self) -> None:
-        """Generation."""
+        """Generation, and what goes with it."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if body.get("temperature", 0) < 0:
             error = {"message": "temperature must be >= 0", "type": "invalid_request_error", "param": "temperature"}
             self._answer({"error": error}, 400)
         elif self.path == "/v1/chat/completions" and body.get("stream"):
-            self._stream(chat_events(TEXT))
+            events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in chat_events(TEXT)]
+            self._send(b"".join(events) + b"data: [DONE]\n\n", "text/event-stream")
         elif self.path == "/v1/chat/completions":
-            choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
+            choice = {"index": 0, "message": _message(body), "finish_reason": "stop"}
             self._answer({"id": "chatcmpl-1", "model": "tiny", "choices": [choice], "usage": usage(5)})
         elif self.path == "/v1/completions":
             self._answer({"id": "cmpl-1", "choices": [{"index": 0, "text": TEXT, "finish_reason": "length"}]})
         else:
-            meta = {"id": "g", "finish_reason": {"type": "length", "length": 2}, "completion_tokens": 2}
-            self._answer({"text": " blue.", "output_ids": [4, 5], "meta_info": meta})
+            self._answer(OTHER_ANSWERS[self.path])
 
     def _answer(self, body: Any, status: int = 200) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self._send(json.dumps(body).encode(), "application/json", status)
 
-    def _stream(self, events: list[Any]) -> None:
-        content = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
+    def _send(self, content: bytes, content_type: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
+
+
+def _message(body: dict[str, Any]) -> dict[str, Any]:
+    """A call of the first tool, where its result is not told yet; a city, where a schema is given; or text."""
+    if body.get("tools") and body["messages"][-1].get("role") != "tool":
+        function = {"name": body["tools"][0]["function"]["name"], "arguments": '{"city": "Rome"}'}
+        return {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": function}]}
+    return {"role": "assistant", "content": CITY if "response_format" in body else TEXT}
 
 
 class _Server(ThreadingHTTPServer):
@@ -219,3 +248,91 @@ def server_url() -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join(PATIENCE)
+
+
+class Recorder:
+    """Answers every request with `answer`, or the next of a tuple of them, and remembers the requests."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answer
+        if isinstance(answer, tuple):
+            answer = answer[len(self.requests) - 1]
+        answer = answer(request) if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+
+    @property
+    def bodies(self) -> list[Any]:
+        """The JSON of every request."""
+        return [json.loads(request.content) for request in self.requests]
+
+    @property
+    def body(self) -> Any:
+        """The JSON of the last request."""
+        return self.bodies[-1]
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., tuple[SglJax, Recorder]]]:
+    """Makes sync clients of servers that answer as told."""
+    with contextlib.ExitStack() as stack:
+
+        def make(answer: Any, **options: Any) -> tuple[SglJax, Recorder]:
+            recorder = Recorder(answer)
+            client = SglJax("http://h/v1", transport=httpx.MockTransport(recorder), **options)
+            return stack.enter_context(client), recorder
+
+        yield make
+
+
+@pytest.fixture(params=["sync", "async"])
+def use(request: pytest.FixtureRequest) -> Callable[..., tuple[Any, Recorder]]:
+    """Does the same with either client: `use(answer, lambda client: client.chat("x"))` gives result and requests."""
+
+    def with_sync(answer: Any, action: Callable[[Any], Any], **options: Any) -> tuple[Any, Recorder]:
+        recorder = Recorder(answer)
+        with SglJax("http://h", transport=httpx.MockTransport(recorder), **options) as client:
+            return action(client), recorder
+
+    def with_async(answer: Any, action: Callable[[Any], Any], **options: Any) -> tuple[Any, Recorder]:
+        recorder = Recorder(answer)
+
+        async def main() -> Any:
+            async with AsyncSglJax("http://h", transport=httpx.MockTransport(recorder), **options) as client:
+                return await action(client)
+
+        return asyncio.run(main()), recorder
+
+    return with_sync if request.param == "sync" else with_async
+
+
+def completion_of(message: dict[str, Any], finish_reason: str = "stop") -> dict[str, Any]:
+    """A chat answer that used 3 + 2 tokens."""
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason}
+    return {"id": "c1", "model": "tiny", "choices": [choice], "usage": usage(2)}
+
+
+@pytest.fixture
+def says() -> Callable[..., dict[str, Any]]:
+    """Makes a chat answer: `says("Hi.")`."""
+    return lambda text, finish_reason="stop": completion_of({"content": text}, finish_reason)
+
+
+@pytest.fixture
+def calls() -> Callable[..., dict[str, Any]]:
+    """Makes a chat answer that wants tools called: `calls(("weather", '{"city": "Rome"}'))`."""
+
+    def make(*wanted: tuple[str, str], finish_reason: str = "tool_calls") -> dict[str, Any]:
+        tool_calls = [
+            {"id": f"call-{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for number, (name, arguments) in enumerate(wanted)
+        ]
+        return completion_of({"content": None, "tool_calls": tool_calls}, finish_reason)
+
+    return make

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import httpx
 import pytest
 
-from sgl_jax.client import APIConnectionError, APITimeoutError, InternalServerError, RateLimitError, SglJax
+from sgl_jax.client import (
+    APIConnectionError,
+    APITimeoutError,
+    InternalServerError,
+    InvalidResponseError,
+    RateLimitError,
+    SglJax,
+)
 
 COMPLETION = {
     "id": "c1",
@@ -23,39 +28,6 @@ COMPLETION = {
         "prompt_tokens_details": {"cached_tokens": 1},
     },
 }
-
-
-class Recorder:
-    """Answers every request with `answer`, and remembers the requests."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.requests = []
-
-    def __call__(self, request):
-        self.requests.append(request)
-        answer = self.answer(request) if callable(self.answer) else self.answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
-
-    @property
-    def body(self):
-        return json.loads(self.requests[-1].content)
-
-
-@pytest.fixture
-def connect():
-    clients = []
-
-    def make(answer, **options):
-        recorder = Recorder(answer)
-        clients.append(SglJax("http://h/v1", transport=httpx.MockTransport(recorder), **options))
-        return clients[-1], recorder
-
-    yield make
-    for client in clients:
-        client.close()
 
 
 def test_a_string_is_one_user_message(connect):
@@ -92,6 +64,18 @@ def test_completions(connect):
 
 
 @pytest.mark.parametrize(
+    ("options", "sent"),
+    [({}, {"include_usage": True}), ({"stream_options": {"include_usage": False}}, {"include_usage": False})],
+)
+def test_streams_count_their_tokens_unless_told_otherwise(options, sent, connect):
+    body = 'data: {"choices": [], "usage": {"total_tokens": 5}}\n\ndata: [DONE]\n\n'
+    client, server = connect(httpx.Response(200, text=body))
+    with client.chat.stream("x", **options) as stream:
+        assert stream.get_final_response().usage.total_tokens == 5
+    assert server.body["stream_options"] == sent
+
+
+@pytest.mark.parametrize(
     ("prompt", "field"),
     [("text", "text"), (["a", "b"], "text"), ([1, 2], "input_ids"), ([[1], [2, 3]], "input_ids")],
 )
@@ -120,6 +104,73 @@ def test_models(connect):
     server.answer = {"id": "org/name"}
     assert client.models.retrieve("org/name").id == "org/name"
     assert server.requests[-1].url.path == "/v1/models/org/name"
+
+
+def test_tokens_of_a_text_and_of_a_conversation(use):
+    tokens, server = use(
+        {"count": 2, "tokens": [4, 5], "max_model_len": 512}, lambda client: client.tokenize("Hi!", model="tiny")
+    )
+    assert (tokens.tokens, tokens.count) == ([4, 5], 2)
+    assert server.body == {"prompt": "Hi!", "model": "tiny"}
+    messages = [{"role": "user", "content": "Hi!"}]
+    _, server = use({}, lambda client: client.tokenize(messages, add_generation_prompt=True))
+    assert server.body == {"messages": messages, "add_generation_prompt": True}
+
+
+def test_text_of_tokens(use):
+    text, server = use({"prompt": "Hi!"}, lambda client: client.detokenize((4, 5)))
+    assert text.text == "Hi!"
+    assert (server.requests[-1].url.path, server.body) == ("/detokenize", {"tokens": [4, 5]})
+
+
+@pytest.mark.parametrize(
+    ("action", "request_line", "body"),
+    [
+        (lambda admin: admin.server_info(), "GET /get_server_info", None),
+        (lambda admin: admin.model_info(), "GET /get_model_info", None),
+        (lambda admin: admin.flush_cache(), "POST /flush_cache", {}),
+        (lambda admin: admin.abort("mine"), "POST /abort_request", {"rid": "mine"}),
+        (lambda admin: admin.abort_all(), "POST /abort_request", {"abort_all": True}),
+    ],
+)
+def test_routes_of_admins(action, request_line, body, use):
+    _, server = use({}, lambda client: action(client.admin))
+    request = server.requests[-1]
+    assert f"{request.method} {request.url.path}" == request_line
+    assert (server.body if request.content else None) == body
+
+
+def test_answers_for_admins(connect):
+    client, server = connect({"version": "1", "phase": "ready", "stats": {"running": 3, "steps_total": 9}})
+    info = client.admin.server_info()
+    assert (info.phase, info.stats.running, info.stats.steps_total) == ("ready", 3, 9)
+    server.answer = {"model_path": "/m", "architecture": "LlamaForCausalLM"}
+    assert client.admin.model_info().architecture == "LlamaForCausalLM"
+    server.answer = {"aborted": 2}
+    assert client.admin.abort("mine").aborted == 2
+    server.answer = httpx.Response(200, text="Cache flushed.")  # SGLang says it in words
+    assert client.admin.flush_cache().success
+    server.answer = httpx.Response(200, text='up{engine="0"} 1\n')
+    assert client.admin.metrics()["up"] == 1
+    assert server.requests[-1].headers["accept"] == "text/plain"
+    server.answer = httpx.Response(200, text="<html>")
+    with pytest.raises(InvalidResponseError, match="line 1"):
+        client.admin.metrics()
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda client: client.tokenize("x"),
+        lambda client: client.detokenize([1]),
+        lambda client: client.admin.abort("x"),
+    ],
+)
+def test_what_generates_nothing_is_repeated(action, connect, monkeypatch):
+    monkeypatch.setattr("sgl_jax.client._retries.FIRST_DELAY", 0.0)
+    client, server = connect((httpx.Response(502), httpx.ReadError("reset"), {}))
+    action(client)
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -186,7 +237,8 @@ def test_with_options_shares_the_connections(connect):
 
 
 def test_an_http_client_of_ones_own_stays_open():
-    with httpx.Client(transport=httpx.MockTransport(Recorder(COMPLETION))) as http:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=COMPLETION))
+    with httpx.Client(transport=transport) as http:
         with SglJax("http://h", http_client=http) as client:
             client.chat("Hello!")
         assert not http.is_closed

@@ -1,4 +1,4 @@
-"""A user's program, which mypy checks in strict mode (see `test_public_api`). It is never run.
+"""A user's program, which `tools/wheel_smoke.py` has mypy check in strict mode. It is never run.
 
 `type: ignore[...]` marks what must be refused: strict mode complains of an ignore that hides nothing.
 """
@@ -10,19 +10,33 @@ from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
 import httpx
+from pydantic import BaseModel
 
-from sgl_jax.client import APIError, AsyncSglJax, SglJax
+from sgl_jax.client import APIError, AsyncSglJax, SglJax, ToolLimitError
+from sgl_jax.client.tools import Tool
 from sgl_jax.client.types import (
+    BatchResult,
     ChatCompletion,
     ChatCompletionChunk,
     ChatMessage,
     Completion,
+    Embeddings,
     GenerateResponse,
     Health,
     MessageParam,
+    Metrics,
     ModelList,
+    ParsedChatCompletion,
+    Ranking,
+    Scores,
+    ToolRun,
     Usage,
 )
+
+
+class City(BaseModel):
+    name: str
+
 
 client = SglJax("http://h", timeout=httpx.Timeout(3, connect=1), api_key=None)
 
@@ -44,9 +58,26 @@ assert_type(client.generate([1, 2]), GenerateResponse)
 assert_type(client.generate(["x", "y"]), list[GenerateResponse])
 assert_type(client.generate("x", stream=True).get_final_response(), GenerateResponse)
 assert_type(client.completions.create(prompt=[1], stream=False), Completion)
+assert_type(client.embeddings.create(input=["x"], dimensions=8), Embeddings)
+assert_type(client.embeddings.create(input="x").vectors, list[list[float]])
+assert_type(client.score("x", ["y"], label_token_ids=[1], apply_softmax=True), Scores)
+assert_type(client.rerank("x", ["y", {"text": "z"}], top_n=1), Ranking)
 assert_type(client.models.list(), ModelList)
 assert_type(client.health.ready(), Health)
-assert_type(client.with_options(timeout=3, max_retries=0), SglJax)
+assert_type(client.with_options(timeout=3, deadline=9, max_retries=0), SglJax)
+assert_type(client.tokenize("x").tokens, list[int])
+assert_type(client.detokenize([1]).text, str)
+assert_type(client.admin.metrics(), Metrics)
+assert_type(client.admin.metrics()["x"], float)
+
+assert_type(client.chat.parse("x", City), ParsedChatCompletion[City])
+assert_type(client.chat.parse("x", City, temperature=0).parsed.name, str)
+assert_type(client.chat.parse("x", list[int]).parsed, list[int])
+assert_type(client.chat.completions.parse(messages="x", response_format=City).parsed, City)
+assert_type(client.chat.run_tools("x", tools=[len, Tool.of(len)], max_turns=3, tool_choice="auto"), ToolRun)
+assert_type(client.chat.run_tools("x", tools=[]).messages, list[MessageParam])
+assert_type(client.batch(client.chat, ["x"]), list[BatchResult[ChatCompletion]])
+assert_type(client.batch(lambda n: client.chat.parse(f"{n}", City).parsed, range(3))[0].unwrap(), City)
 
 
 def maybe_stream(flag: bool) -> str:
@@ -65,6 +96,8 @@ def conversation() -> list[MessageParam]:
 client.chat("x", temperature="hot")  # type: ignore[call-overload]
 client.chat("x", no_such_argument=1)  # type: ignore[call-overload]
 client.chat(messages=3)  # type: ignore[call-overload]
+client.chat.parse("x", City, regex="a")  # type: ignore[call-arg]
+client.chat.run_tools("x", tools=[3])  # type: ignore[list-item]
 client.generate("x", sampling_params={"max_new_tokenz": 3})  # type: ignore[call-overload]
 
 
@@ -73,7 +106,14 @@ async def main() -> None:
         assert_type(await client.chat("x"), ChatCompletion)
         assert_type(await client.generate(["x"]), list[GenerateResponse])
         assert_type(await client.models.list(), ModelList)
+        assert_type(await client.rerank("x", ["y"]), Ranking)
         assert_type(await asyncio.gather(client.chat("x"), client.health()), tuple[ChatCompletion, Health])
+        assert_type((await client.chat.parse("x", City)).parsed, City)
+        assert_type((await client.chat.completions.parse(messages="x", response_format=City)).parsed, City)
+        assert_type(await client.chat.run_tools("x", tools=[main]), ToolRun)
+        assert_type(await client.batch(client.chat, ["x"]), list[BatchResult[ChatCompletion]])
+        assert_type(await client.admin.metrics(), Metrics)
+        assert_type((await client.tokenize("x")).count, int)
         async with client.chat.stream("x") as stream:
             assert_type(stream.text_stream, AsyncIterator[str])
             assert_type(await stream.get_final_message(), ChatMessage)
@@ -87,3 +127,5 @@ async def main() -> None:
             await client.chat("x")
         except APIError as error:
             assert_type(error.status, int | None)
+        except ToolLimitError as limit:
+            assert_type(limit.completion, ChatCompletion)

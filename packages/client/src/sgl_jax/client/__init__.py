@@ -11,6 +11,7 @@ from __future__ import annotations
 from sgl_jax.client._async_client import AsyncSglJax
 from sgl_jax.client._client import SglJax
 from sgl_jax.client._exceptions import (
+    AnswerError,
     APIConnectionError,
     APIError,
     APITimeoutError,
@@ -22,16 +23,21 @@ from sgl_jax.client._exceptions import (
     NotReadyError,
     PermissionDeniedError,
     RateLimitError,
+    RefusedAnswerError,
     RequestTooLargeError,
     ServiceUnavailableError,
     SglJaxClientError,
     StreamError,
+    ToolLimitError,
+    TruncatedAnswerError,
+    UnfitAnswerError,
 )
 
 __all__ = [
     "APIConnectionError",
     "APIError",
     "APITimeoutError",
+    "AnswerError",
     "AsyncSglJax",
     "AuthenticationError",
     "BadRequestError",
@@ -41,9 +47,13 @@ __all__ = [
     "NotReadyError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RefusedAnswerError",
     "RequestTooLargeError",
     "ServiceUnavailableError",
     "SglJax",
     "SglJaxClientError",
     "StreamError",
+    "ToolLimitError",
+    "TruncatedAnswerError",
+    "UnfitAnswerError",
 ]

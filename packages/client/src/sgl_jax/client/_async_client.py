@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
 
@@ -13,19 +13,28 @@ if TYPE_CHECKING:
     import httpx
 
     from sgl_jax.client._async_stream import AsyncStream, PendingStream
-    from sgl_jax.client._requests import Call
+    from sgl_jax.client._batch import BatchResult
+    from sgl_jax.client._requests import Call, Steps
     from sgl_jax.client._transport import AsyncExecutor
+    from sgl_jax.client.resources.admin import Admin
     from sgl_jax.client.resources.chat import AsyncChatStream, Chat
     from sgl_jax.client.resources.completions import Completions
     from sgl_jax.client.resources.generate import Generate
     from sgl_jax.client.resources.health import HealthChecks
     from sgl_jax.client.resources.models import Models
+    from sgl_jax.client.resources.search import EmbeddingsOf, Rerank, Score
+    from sgl_jax.client.resources.tokens import Detokenize, Tokenize
+    from sgl_jax.client.types.admin import Aborted, Flushed, ModelInfo, ServerInfo
     from sgl_jax.client.types.chat import ChatCompletion
     from sgl_jax.client.types.completion import Completion
     from sgl_jax.client.types.generate import GenerateResponse
+    from sgl_jax.client.types.metrics import Metrics
+    from sgl_jax.client.types.search import Embeddings, Ranking, Scores
     from sgl_jax.client.types.server import Health, ModelCard, ModelList
+    from sgl_jax.client.types.tokens import Text, Tokens
 
 T = TypeVar("T")
+ItemT = TypeVar("ItemT")
 Awaited: TypeAlias = Coroutine[Any, Any, T]
 
 
@@ -39,7 +48,7 @@ class AsyncSglJax:
     connection, upon which the server frees the request's slot.
 
     Args:
-        base_url, api_key, timeout, max_retries, default_headers: as for `SglJax`.
+        base_url, api_key, timeout, deadline, max_retries, default_headers: as for `SglJax`.
         transport: replaces the network (`httpx.MockTransport`), or configures it (`httpx.AsyncHTTPTransport`).
         http_client: your own httpx client (proxies, TLS); it stays yours to close.
 
@@ -52,6 +61,7 @@ class AsyncSglJax:
         *,
         api_key: str | None = None,
         timeout: TimeoutOption = DEFAULT_TIMEOUT,
+        deadline: float | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         default_headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -62,21 +72,29 @@ class AsyncSglJax:
         from sgl_jax.client._transport import LIMITS, AsyncExecutor
 
         options = ClientOptions.of(
-            base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
+            base_url,
+            api_key=api_key,
+            timeout=timeout,
+            deadline=deadline,
+            max_retries=max_retries,
+            default_headers=default_headers,
         )
         http = http_client or httpx.AsyncClient(transport=transport, limits=LIMITS)
         self._set_up(options, AsyncExecutor(http, owned=http_client is None))
 
     def _set_up(self, options: ClientOptions, executor: AsyncExecutor) -> None:
+        from sgl_jax.client.resources.admin import Admin
         from sgl_jax.client.resources.chat import Chat
         from sgl_jax.client.resources.completions import Completions
         from sgl_jax.client.resources.generate import Generate
         from sgl_jax.client.resources.health import HealthChecks
         from sgl_jax.client.resources.models import Models
+        from sgl_jax.client.resources.search import EmbeddingsOf, Rerank, Score
+        from sgl_jax.client.resources.tokens import Detokenize, Tokenize
 
         self._options = options
         self._executor = executor
-        self.chat: Chat[Awaited[ChatCompletion], PendingStream[AsyncChatStream]] = Chat(self._run)
+        self.chat: Chat[Awaited[ChatCompletion], PendingStream[AsyncChatStream]] = Chat(self._run, self._play)
         self.completions: Completions[Awaited[Completion], PendingStream[AsyncStream[Completion, Completion]]] = (
             Completions(self._run)
         )
@@ -85,8 +103,16 @@ class AsyncSglJax:
             Awaited[list[GenerateResponse]],
             PendingStream[AsyncStream[GenerateResponse, GenerateResponse]],
         ] = Generate(self._run)
+        self.embeddings: EmbeddingsOf[Awaited[Embeddings]] = EmbeddingsOf(self._run)
+        self.score: Score[Awaited[Scores]] = Score(self._run)
+        self.rerank: Rerank[Awaited[Ranking]] = Rerank(self._run)
         self.models: Models[Awaited[ModelList], Awaited[ModelCard]] = Models(self._run)
         self.health: HealthChecks[Awaited[Health]] = HealthChecks(self._run)
+        self.tokenize: Tokenize[Awaited[Tokens]] = Tokenize(self._run)
+        self.detokenize: Detokenize[Awaited[Text]] = Detokenize(self._run)
+        self.admin: Admin[
+            Awaited[Metrics], Awaited[ServerInfo], Awaited[ModelInfo], Awaited[Flushed], Awaited[Aborted]
+        ] = Admin(self._run)
 
     @property
     def base_url(self) -> str:
@@ -108,6 +134,22 @@ class AsyncSglJax:
         steps = until_ready(self._options, timeout=timeout, on_progress=on_progress, clock=time.monotonic)
         await self._executor.drive(steps)
 
+    async def batch(
+        self,
+        function: Callable[[ItemT], Awaitable[T]],
+        items: Iterable[ItemT],
+        *,
+        concurrency: int = 8,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> list[BatchResult[T]]:
+        """Calls a function with each item, in tasks, a bounded number at a time; as `SglJax.batch`.
+
+        Cancelling it cancels the calls under way, which closes their connections.
+        """
+        from sgl_jax.client._batch import batch
+
+        return await self._executor.drive(batch(function, items, concurrency=concurrency, on_progress=on_progress))
+
     async def close(self) -> None:
         """Closes the connections, unless they belong to another client. Open streams end."""
         await self._executor.close()
@@ -125,3 +167,6 @@ class AsyncSglJax:
 
     def _run(self, call: Call) -> Any:
         return self._executor.run(call, self._options)
+
+    def _play(self, script: Callable[[ClientOptions], Steps[T]]) -> Awaited[T]:
+        return self._executor.drive(script(self._options))

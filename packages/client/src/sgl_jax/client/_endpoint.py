@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sgl_jax.client._requests import Call, Reply
+from sgl_jax.client._options import ClientOptions
+from sgl_jax.client._requests import Call, Reply, Steps
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,13 +31,19 @@ class StreamKind:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint, from which calls are made."""
+    """An endpoint, from which calls are made.
+
+    Attributes:
+        parse, stream, accept: how to read the answers; see `Call`.
+        repeatable: set for a POST that does no harm when it is sent twice, as those that generate do.
+    """
 
     method: str
     path: str
     parse: Callable[[Reply], Any]
     stream: StreamKind | None = None
     accept: frozenset[int] = frozenset()
+    repeatable: bool = False
 
     def call(
         self, body: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None, *, stream: bool = False
@@ -44,7 +51,8 @@ class Endpoint:
         """The call with this body and these keyword arguments (`RequestOptions` among them); Nones are not sent."""
         params = params or {}
         fields = {name: value for name, value in {**(body or {}), **params}.items() if value is not None}
-        extra_body, headers, timeout = (fields.pop(n, None) for n in ("extra_body", "extra_headers", "timeout"))
+        extra_body, headers = (fields.pop(name, None) for name in ("extra_body", "extra_headers"))
+        timeout, deadline = (fields.pop(name, None) for name in ("timeout", "deadline"))
         if stream:
             fields["stream"] = True
         return Call(
@@ -54,8 +62,10 @@ class Endpoint:
             body=None if body is None else {**fields, **(extra_body or {})},
             accept=self.accept,
             stream=self.stream if stream else None,
+            idempotent=self.method == "GET" or self.repeatable,
             timeout=timeout,
             has_timeout="timeout" in params,
+            deadline=deadline,
             headers=headers or {},
         )
 
@@ -64,6 +74,12 @@ class Run(Protocol):
     """How a client executes a call: at once, or as something to await. The resource's type parameters say which."""
 
     def __call__(self, call: Call, /) -> Any: ...
+
+
+class Play(Protocol):
+    """How a client goes through steps that take more than one call; otherwise as `Run`."""
+
+    def __call__(self, script: Callable[[ClientOptions], Steps[Any]], /) -> Any: ...
 
 
 def json_as(model: type[ModelT]) -> Callable[[Reply], ModelT]:

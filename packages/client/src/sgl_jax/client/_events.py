@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from sgl_jax.client._endpoint import StreamKind
-from sgl_jax.client._exceptions import StreamError, error_from_body
+from sgl_jax.client._exceptions import APITimeoutError, StreamError, error_from_body
 from sgl_jax.client._requests import Reply
 from sgl_jax.client._sse import ServerSentEvent, SSEDecoder
 
@@ -67,6 +67,13 @@ class EventReader(Generic[ChunkT, FinalT]):
     def cut(self, reason: Exception) -> StreamError:
         """The error for a connection that broke."""
         return self._error(f"the connection broke after {self._count} events: {reason or type(reason).__name__}")
+
+    def late(self, reason: Exception) -> APITimeoutError:
+        """The error for a stream that did not go on in time."""
+        return APITimeoutError(
+            f"The stream did not go on in time, after {self._count} events: {reason or type(reason).__name__}.",
+            request_id=self._reply.request_id,
+        )
 
     def result(self) -> FinalT:
         """The answer so far."""

@@ -14,12 +14,22 @@ SglJaxClientError
 │   └── APITimeoutError           no answer in time
 ├── InvalidResponseError          an answer that is not what the API promises
 ├── StreamError                   a stream that was cut, or is not server-sent events
+├── AnswerError                   a whole answer, but not one that `parse` or `run_tools` can use
+│   ├── TruncatedAnswerError      it stopped before its end: too few tokens, or aborted
+│   ├── RefusedAnswerError        the model refused
+│   ├── UnfitAnswerError          it does not fit the type that was asked for
+│   └── ToolLimitError            the model still wants tools called after the last turn
 └── NotReadyError                 `wait_until_ready` ran out of time
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgl_jax.client.types.chat import ChatCompletion
+    from sgl_jax.client.types.params import MessageParam
 
 
 class SglJaxClientError(Exception):
@@ -114,6 +124,49 @@ class InvalidResponseError(SglJaxClientError):
 
 class StreamError(SglJaxClientError):
     """The stream was cut before its end, or what came is not server-sent events of JSON."""
+
+
+class AnswerError(SglJaxClientError):
+    """The model answered, but not with what `parse` or `run_tools` was asked for.
+
+    Attributes:
+        completion: the whole answer.
+    """
+
+    def __init__(self, message: str, *, completion: ChatCompletion, request_id: str | None = None) -> None:
+        super().__init__(message, request_id=request_id)
+        self.completion = completion
+
+
+class TruncatedAnswerError(AnswerError):
+    """The answer stopped before its end: its tokens ran out (`length`), or it was aborted."""
+
+
+class RefusedAnswerError(AnswerError):
+    """The model refused; `completion.message.refusal` is what it says."""
+
+
+class UnfitAnswerError(AnswerError):
+    """The answer does not fit the type: a validator refused it, or the server did not keep to the schema."""
+
+
+class ToolLimitError(AnswerError):
+    """The model still wanted tools called when the last turn was over.
+
+    Attributes:
+        messages: the conversation so far, tools' results included, to go on from.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        completion: ChatCompletion,
+        messages: Sequence[MessageParam],
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, completion=completion, request_id=request_id)
+        self.messages = messages
 
 
 class NotReadyError(SglJaxClientError):

@@ -24,6 +24,7 @@ class OptionChanges(TypedDict, total=False):
 
     api_key: str | None
     timeout: Timeout
+    deadline: float | None
     max_retries: int
     default_headers: Mapping[str, str]
 
@@ -36,6 +37,7 @@ class ClientOptions:
         root: the server's URL without a trailing `/` or `/v1`.
         api_key: sent as a bearer token; kept out of `repr`.
         timeout: as httpx takes it.
+        deadline: seconds for all of a call; None for no limit.
         max_retries: repeats after the first try; see `_retries` for what is repeated.
         default_headers: sent with every request.
     """
@@ -43,6 +45,7 @@ class ClientOptions:
     root: str
     api_key: str | None = field(default=None, repr=False)
     timeout: TimeoutOption = DEFAULT_TIMEOUT
+    deadline: float | None = None
     max_retries: int = DEFAULT_MAX_RETRIES
     default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -53,6 +56,8 @@ class ClientOptions:
         _ = url.port  # raises ValueError unless it is a number in range
         if self.max_retries < 0:
             raise ValueError(f"max_retries must be at least 0, got {self.max_retries}.")
+        if self.deadline is not None and not self.deadline > 0:
+            raise ValueError(f"deadline must be above 0 seconds, or None, got {self.deadline}.")
 
     @classmethod
     def of(
@@ -61,6 +66,7 @@ class ClientOptions:
         *,
         api_key: str | None,
         timeout: TimeoutOption,
+        deadline: float | None,
         max_retries: int,
         default_headers: Mapping[str, str] | None,
     ) -> ClientOptions:
@@ -73,6 +79,7 @@ class ClientOptions:
             root=url.rstrip("/").removesuffix("/v1").rstrip("/"),
             api_key=api_key if api_key is not None else os.environ.get("SGL_JAX_API_KEY"),
             timeout=timeout,
+            deadline=deadline,
             max_retries=max_retries,
             default_headers=dict(default_headers or {}),
         )
@@ -83,6 +90,7 @@ class ClientOptions:
             root=self.root,
             api_key=changes.get("api_key", self.api_key),
             timeout=changes.get("timeout", self.timeout),
+            deadline=changes.get("deadline", self.deadline),
             max_retries=changes.get("max_retries", self.max_retries),
             default_headers={**self.default_headers, **changes.get("default_headers", {})},
         )

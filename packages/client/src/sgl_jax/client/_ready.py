@@ -68,6 +68,7 @@ def _ask(options: ClientOptions, time_left: Callable[[], float]) -> Steps[tuple[
             elif phase:
                 break
         else:
+            assert isinstance(outcome, Failure)
             return False, _silence(outcome)
     return False, phase or f"the server has none of {READY.path}, {HEALTH.path} and {MODELS.path}"
 
@@ -81,5 +82,5 @@ def _phase(call: Call, reply: Reply) -> str:
     return f"status {reply.status} from {call.path}"
 
 
-def _silence(outcome: Failure | None) -> str:
-    return f"no answer ({outcome.error.__cause__ or outcome.error.message})" if outcome else "no answer"
+def _silence(failure: Failure) -> str:
+    return f"no answer ({failure.error.__cause__ or failure.error.message})"

@@ -1,15 +1,16 @@
 """The client without its sockets: calls become requests, replies become results or errors.
 
-Everything here is pure. What has to happen on the network is *yielded* as a step (`Send`, `Sleep`);
-the sync and the async client perform steps, each in its own way, and send the outcome back. So the
+Nothing here waits. What has to happen outside is *yielded* as a step (`Send`, `Sleep`, `Each`); the
+sync and the async client perform steps, each in its own way, and send the outcome back. So the
 order of events, what is retried and what is raised are written once, and tested without a server.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ from sgl_jax.client._retries import parse_retry_after, retry_delay, status_may_r
 if TYPE_CHECKING:
     import httpx
 
+    from sgl_jax.client._batch import BatchResult
     from sgl_jax.client._endpoint import StreamKind
 
 T = TypeVar("T")
@@ -33,7 +35,8 @@ class Call:
         parse: makes the result of a reply; may raise any `ValueError` (pydantic's is one).
         accept: statuses beyond 2xx that are answers and no errors.
         stream: set when the answer is a stream.
-        timeout, headers: the caller's own for this request.
+        idempotent: whether sending it twice does no more than sending it once.
+        timeout, deadline, headers: the caller's own for this request.
     """
 
     method: str
@@ -42,19 +45,21 @@ class Call:
     body: Mapping[str, Any] | None = None
     accept: frozenset[int] = frozenset()
     stream: StreamKind | None = None
+    idempotent: bool = False
     timeout: TimeoutOption = None
     has_timeout: bool = False
+    deadline: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def idempotent(self) -> bool:
-        """Whether sending it twice does no more than sending it once."""
-        return self.method == "GET"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes on the wire. `stream` leaves a successful answer's body unread."""
+    """What goes on the wire.
+
+    Attributes:
+        stream: leaves a successful answer's body unread.
+        deadline: when to give up, on `time.monotonic`'s clock; None for never.
+    """
 
     method: str
     url: str
@@ -63,6 +68,7 @@ class Request:
     timeout: TimeoutOption
     stream: bool
     request_id: str
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Reply:
     body: bytes
     request_id: str
     response: httpx.Response | None = None
+    deadline: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -103,15 +110,37 @@ class Sleep:
     seconds: float
 
 
-Step: TypeAlias = Send | Sleep
-Outcome: TypeAlias = Reply | Failure | None
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Step: call all of these; its outcome is a list of `BatchResult`, in the order of `calls`.
+
+    Attributes:
+        limit: how many may be under way at a time. None: one after another, on the caller's own thread, for the
+            sync client; all side by side for the async one.
+        on_ended: told of each that has ended, on the caller's own thread.
+    """
+
+    calls: Sequence[Callable[[], Any]]
+    limit: int | None = None
+    on_ended: Callable[[], object] | None = None
+
+
+Step: TypeAlias = Send | Sleep | Each
+Outcome: TypeAlias = "Reply | Failure | list[BatchResult[Any]] | None"
 Steps: TypeAlias = Generator[Step, Outcome, T]
 """Runs by `send(outcome)`, starting with None, until it returns its result or raises."""
 
 
-def exchange(call: Call, options: ClientOptions) -> Steps[Reply]:
+def answered(call: Call, options: ClientOptions) -> Steps[Any]:
+    """Steps from a call to its result, with retries. Raises the client's errors."""
+    return result_of(call, (yield from exchange(call, options)))
+
+
+def exchange(call: Call, options: ClientOptions, *, clock: Callable[[], float] = time.monotonic) -> Steps[Reply]:
     """Steps from a call to its accepted reply, with retries. Raises the client's errors."""
-    request = build_request(call, options)
+    seconds = options.deadline if call.deadline is None else call.deadline
+    deadline = None if seconds is None else clock() + seconds
+    request = build_request(call, options, deadline=deadline)
     attempt = 0
     while True:
         outcome = yield Send(request)
@@ -123,15 +152,15 @@ def exchange(call: Call, options: ClientOptions) -> Steps[Reply]:
             repeat = status_may_repeat(outcome.status, idempotent=call.idempotent)
             wait = parse_retry_after(outcome.headers)
         else:
-            assert outcome is not None
+            assert isinstance(outcome, Failure)
             error, repeat, wait = outcome.error, outcome.unsent or call.idempotent, None
         delay = retry_delay(attempt, wait) if repeat and attempt <= options.max_retries else None
-        if delay is None:
+        if delay is None or (deadline is not None and clock() + delay >= deadline):
             raise error
         yield Sleep(delay)
 
 
-def build_request(call: Call, options: ClientOptions) -> Request:
+def build_request(call: Call, options: ClientOptions, *, deadline: float | None = None) -> Request:
     """The request of a call. Raises `ValueError` or `TypeError` for a body that JSON cannot hold."""
     request_id = uuid.uuid4().hex
     headers = {"accept": "text/event-stream" if call.stream else "application/json", "x-request-id": request_id}
@@ -151,6 +180,7 @@ def build_request(call: Call, options: ClientOptions) -> Request:
         timeout=call.timeout if call.has_timeout else options.timeout,
         stream=call.stream is not None,
         request_id=headers["x-request-id"],
+        deadline=deadline,
     )
 
 

@@ -8,9 +8,10 @@ from typing import Generic, Self
 
 import httpx
 
+from sgl_jax.client._deadline import in_time
 from sgl_jax.client._endpoint import StreamKind
 from sgl_jax.client._events import ChunkT, EventReader, FinalT
-from sgl_jax.client._exceptions import APITimeoutError, StreamError
+from sgl_jax.client._exceptions import StreamError
 from sgl_jax.client._requests import Reply
 
 
@@ -35,7 +36,7 @@ class Stream(Generic[ChunkT, FinalT]):
         self.request_id = reply.request_id
         self._reader: EventReader[ChunkT, FinalT] = EventReader(kind, reply)
         self._response = reply.response
-        self._bytes = reply.response.iter_bytes()
+        self._bytes = in_time(reply.response.iter_bytes(), reply.deadline)
         self._closed = False
 
     def __iter__(self) -> Self:
@@ -54,7 +55,7 @@ class Stream(Generic[ChunkT, FinalT]):
                 self._reader.feed(data)
         except httpx.TimeoutException as error:
             self.close()
-            raise APITimeoutError("The stream fell silent.", request_id=self.request_id) from error
+            raise self._reader.late(error) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             self.close()
             if self._reader.done:  # the answer is whole: what breaks after it is no loss

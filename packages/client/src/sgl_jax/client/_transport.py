@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 import httpx
 
 from sgl_jax.client._async_stream import AsyncStream, PendingStream
+from sgl_jax.client._deadline import in_time, in_time_async, timeout_within
+from sgl_jax.client._each import in_tasks, in_threads
 from sgl_jax.client._endpoint import StreamKind
 from sgl_jax.client._exceptions import APIConnectionError, APITimeoutError, SglJaxClientError
 from sgl_jax.client._options import ClientOptions
 from sgl_jax.client._requests import (
     Call,
+    Each,
     Failure,
     Outcome,
     Reply,
@@ -26,8 +29,8 @@ from sgl_jax.client._requests import (
     Sleep,
     Step,
     Steps,
+    answered,
     exchange,
-    result_of,
 )
 
 T = TypeVar("T")
@@ -85,8 +88,9 @@ class SyncExecutor:
 
     def run(self, call: Call, options: ClientOptions) -> Any:
         """The call's result, or its open stream."""
-        reply = self.drive(exchange(call, options))
-        return result_of(call, reply) if call.stream is None else call.stream.sync(call.stream, reply)
+        if call.stream is None:
+            return self.drive(answered(call, options))
+        return call.stream.sync(call.stream, self.drive(exchange(call, options)))
 
     def drive(self, steps: Steps[T]) -> T:
         """Performs the steps to their end; returns what they return, raises what they raise."""
@@ -108,12 +112,15 @@ class SyncExecutor:
         if isinstance(step, Sleep):
             time.sleep(step.seconds)
             return None
+        if isinstance(step, Each):
+            return in_threads(step)
         try:
             response = self._http.send(_to_httpx(self._http, step.request), stream=True)
             if step.request.stream and response.is_success:
                 return _opened(response, step.request)
             with closing(response):
-                return _answered(response, step.request, response.read())
+                body = b"".join(in_time(response.iter_bytes(), step.request.deadline))
+            return _answered(response, step.request, body)
         except httpx.HTTPError as error:
             return failure_of(error, step.request)
 
@@ -132,7 +139,7 @@ class AsyncExecutor:
     def run(self, call: Call, options: ClientOptions) -> Coroutine[Any, Any, Any]:
         """The call's result to await, or its stream to await or enter."""
         if call.stream is None:
-            return self._result(call, options)
+            return self.drive(answered(call, options))
         return PendingStream(self._open(call, call.stream, options))
 
     async def drive(self, steps: Steps[T]) -> T:
@@ -151,9 +158,6 @@ class AsyncExecutor:
         if self._owned:
             await self._http.aclose()
 
-    async def _result(self, call: Call, options: ClientOptions) -> Any:
-        return result_of(call, await self.drive(exchange(call, options)))
-
     async def _open(self, call: Call, kind: StreamKind, options: ClientOptions) -> AsyncStream[Any, Any]:
         stream: AsyncStream[Any, Any] = kind.asynchronous(kind, await self.drive(exchange(call, options)))
         return stream
@@ -162,12 +166,15 @@ class AsyncExecutor:
         if isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
             return None
+        if isinstance(step, Each):
+            return await in_tasks(step)
         try:
             response = await self._http.send(_to_httpx(self._http, step.request), stream=True)
             if step.request.stream and response.is_success:
                 return _opened(response, step.request)
             async with aclosing(response):
-                return _answered(response, step.request, await response.aread())
+                body = b"".join([part async for part in in_time_async(response.aiter_bytes(), step.request.deadline)])
+            return _answered(response, step.request, body)
         except httpx.HTTPError as error:
             return failure_of(error, step.request)
 
@@ -178,7 +185,7 @@ def _to_httpx(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx
         request.url,
         headers={"user-agent": user_agent(), **request.headers},
         content=request.content,
-        timeout=request.timeout,
+        timeout=timeout_within(request.timeout, request.deadline),
     )
 
 
@@ -189,4 +196,4 @@ def _opened(response: httpx.Response, request: Request) -> Reply:
 def _answered(response: httpx.Response, request: Request, body: bytes) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
     request_id = headers.get("x-request-id") or request.request_id
-    return Reply(status=response.status_code, headers=headers, body=body, request_id=request_id)
+    return Reply(response.status_code, headers, body, request_id, deadline=request.deadline)

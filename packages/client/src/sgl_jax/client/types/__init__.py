@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sgl_jax.client.types._base import PromptTokensDetails, Usage
+from sgl_jax.client._batch import BatchResult
+from sgl_jax.client.types._base import PromptLogprob, PromptTokensDetails, Usage
+from sgl_jax.client.types.admin import Aborted, EngineStats, Flushed, ModelInfo, ServerInfo
 from sgl_jax.client.types.chat import (
     ChatChoice,
     ChatChunkChoice,
@@ -16,20 +18,40 @@ from sgl_jax.client.types.chat import (
 )
 from sgl_jax.client.types.completion import Completion, CompletionChoice, CompletionLogprobs
 from sgl_jax.client.types.generate import FinishReason, GenerateResponse, MetaInfo
+from sgl_jax.client.types.metrics import Metrics, MetricSample
 from sgl_jax.client.types.params import (
     ChatParams,
     CompletionParams,
     GenerateParams,
     MessageParam,
     Messages,
+    ParseParams,
     RequestOptions,
     ResponseFormat,
+    RunToolsParams,
     SamplingParams,
     StreamOptions,
+    TokenizeParams,
+)
+from sgl_jax.client.types.parsed import ParsedChatCompletion
+from sgl_jax.client.types.search import (
+    EmbeddingItem,
+    EmbeddingParams,
+    Embeddings,
+    RankedDocument,
+    RankedText,
+    Ranking,
+    RerankParams,
+    ScoreParams,
+    Scores,
 )
 from sgl_jax.client.types.server import Health, ModelCard, ModelList
+from sgl_jax.client.types.tokens import Text, Tokens
+from sgl_jax.client.types.tool_run import ToolRun
 
 __all__ = [
+    "Aborted",
+    "BatchResult",
     "ChatChoice",
     "ChatChunkChoice",
     "ChatCompletion",
@@ -42,7 +64,12 @@ __all__ = [
     "CompletionChoice",
     "CompletionLogprobs",
     "CompletionParams",
+    "EmbeddingItem",
+    "EmbeddingParams",
+    "Embeddings",
+    "EngineStats",
     "FinishReason",
+    "Flushed",
     "FunctionCall",
     "GenerateParams",
     "GenerateResponse",
@@ -50,13 +77,31 @@ __all__ = [
     "MessageParam",
     "Messages",
     "MetaInfo",
+    "MetricSample",
+    "Metrics",
     "ModelCard",
+    "ModelInfo",
     "ModelList",
+    "ParseParams",
+    "ParsedChatCompletion",
+    "PromptLogprob",
     "PromptTokensDetails",
+    "RankedDocument",
+    "RankedText",
+    "Ranking",
     "RequestOptions",
+    "RerankParams",
     "ResponseFormat",
+    "RunToolsParams",
     "SamplingParams",
+    "ScoreParams",
+    "Scores",
+    "ServerInfo",
     "StreamOptions",
+    "Text",
+    "TokenizeParams",
+    "Tokens",
     "ToolCall",
+    "ToolRun",
     "Usage",
 ]

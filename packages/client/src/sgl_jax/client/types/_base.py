@@ -15,6 +15,14 @@ class ServerModel(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=(), defer_build=True)
 
 
+class PromptLogprob(ServerModel):
+    """How likely a token was at a place in the prompt. `rank` counts from 1; None beyond the likeliest asked for."""
+
+    logprob: float = 0.0
+    rank: int | None = None
+    decoded_token: str = ""
+
+
 class PromptTokensDetails(ServerModel):
     """Where the prompt's tokens came from: `cached_tokens` were saved by the prefix cache."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sgl_jax.client.types._base import ServerModel, Usage
+from sgl_jax.client.types._base import PromptLogprob, ServerModel, Usage
 
 
 class FunctionCall(ServerModel):
@@ -80,6 +80,7 @@ class ChatCompletion(ServerModel):
     model: str = ""
     choices: list[ChatChoice] = Field(default_factory=list)
     usage: Usage | None = None
+    prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = None
 
     @property
     def message(self) -> ChatMessage:

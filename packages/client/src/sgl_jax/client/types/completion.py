@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sgl_jax.client.types._base import ServerModel, Usage
+from sgl_jax.client.types._base import PromptLogprob, ServerModel, Usage
 
 
 class CompletionLogprobs(ServerModel):
@@ -24,6 +24,7 @@ class CompletionChoice(ServerModel):
     logprobs: CompletionLogprobs | None = None
     finish_reason: str | None = None
     matched_stop: int | str | None = None
+    prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = None
 
 
 class Completion(ServerModel):

@@ -34,6 +34,8 @@ class MetaInfo(ServerModel):
     output_token_logprobs: list[Logprob] | None = None
     input_top_logprobs: list[list[Logprob] | None] | None = None
     output_top_logprobs: list[list[Logprob]] | None = None
+    input_token_ids_logprobs: list[list[Logprob] | None] | None = None
+    output_token_ids_logprobs: list[list[Logprob]] | None = None
     weight_version: str | None = None
 
     @field_validator("finish_reason", mode="before")

@@ -28,6 +28,8 @@ class RequestOptions(TypedDict, total=False):
 
     timeout: Timeout
     """Overrides the client's timeout."""
+    deadline: float | None
+    """Seconds for all of this call: retries, pauses, and the reading of a stream. Overrides the client's, if any."""
     extra_headers: Mapping[str, str]
     """Sent with this request, over the client's own headers."""
     extra_body: Mapping[str, Any]
@@ -83,6 +85,18 @@ ResponseFormat: TypeAlias = TextFormat | JsonObjectFormat | JsonSchemaFormat | S
 """The form that an answer must have."""
 
 
+class _FormParams(TypedDict, total=False):
+    """The form of an answer; at most one of these."""
+
+    response_format: ResponseFormat | None
+    json_schema: str | Mapping[str, Any] | None
+    regex: str | None
+    ebnf: str | None
+    structural_tag: str | Mapping[str, Any] | None
+    choice: Sequence[str] | None
+    """The answer is one of these."""
+
+
 class _OpenAIParams(RequestOptions, total=False):
     """What chat and completions share."""
 
@@ -100,6 +114,8 @@ class _OpenAIParams(RequestOptions, total=False):
     stop_token_ids: Sequence[int] | None
     ignore_eos: bool | None
     skip_special_tokens: bool | None
+    prompt_logprobs: int | None
+    """Log-probabilities of the prompt's tokens, and of so many likeliest ones; not in a stream."""
     n: int | None
     presence_penalty: float | None
     frequency_penalty: float | None
@@ -109,34 +125,60 @@ class _OpenAIParams(RequestOptions, total=False):
     """Token id, as a string, to a value in [-100, 100]."""
     min_tokens: int | None
     """Nothing ends the answer before so many tokens."""
-    response_format: ResponseFormat | None
-    json_schema: str | Mapping[str, Any] | None
-    regex: str | None
-    ebnf: str | None
-    structural_tag: str | Mapping[str, Any] | None
-    choice: Sequence[str] | None
-    """At most one of these six: the answer has the form that it says."""
+    rid: str | Sequence[str] | None
+    """The request's own id, for abort and for the log."""
+    priority: int | None
     stream_options: StreamOptions | None
     user: str | None
 
 
-class ChatParams(_OpenAIParams, total=False):
-    """Keyword arguments of `client.chat(...)` and `client.chat.completions.create(...)`."""
+class ParseParams(_OpenAIParams, total=False):
+    """Keyword arguments of `client.chat.parse(...)`."""
 
     max_completion_tokens: int | None
     logprobs: bool | None
     top_logprobs: int | None
-    tools: Sequence[Mapping[str, Any]] | None
+    reasoning_effort: str | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    separate_reasoning: bool | None
+    continue_final_message: bool | None
+    add_generation_prompt: bool | None
+    metadata: Mapping[str, Any] | None
+
+
+class RunToolsParams(ParseParams, _FormParams, total=False):
+    """Keyword arguments of `client.chat.run_tools(...)`."""
+
     tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
 
 
-class CompletionParams(_OpenAIParams, total=False):
+class ChatParams(RunToolsParams, total=False):
+    """Keyword arguments of `client.chat(...)` and `client.chat.completions.create(...)`."""
+
+    tools: Sequence[Mapping[str, Any]] | None
+
+
+class CompletionParams(_OpenAIParams, _FormParams, total=False):
     """Keyword arguments of `client.completions.create(...)`."""
 
     echo: bool | None
     logprobs: int | None
     best_of: int | None
     suffix: str | None
+
+
+class TokenizeParams(RequestOptions, total=False):
+    """Keyword arguments of `client.tokenize(...)`."""
+
+    model: str | None
+    add_special_tokens: bool | None
+    """Left out: true for a text, false for a conversation, whose template has them."""
+    add_generation_prompt: bool | None
+    continue_final_message: bool | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    return_token_strs: bool | None
+    """Also give the vocabulary's spelling of each token."""
 
 
 class SamplingParams(TypedDict, total=False):
@@ -176,4 +218,6 @@ class GenerateParams(RequestOptions, total=False):
     return_logprob: bool | None
     logprob_start_len: int | None
     top_logprobs_num: int | None
+    token_ids_logprob: Sequence[int] | Sequence[Sequence[int]] | None
+    """Of these tokens, too; one list for all prompts, or one each."""
     return_text_in_logprobs: bool | None
