@@ -17,7 +17,7 @@ def seconds_to_ready(cache: str) -> float:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = [sys.executable, "-m", "sgl_jax.launch_server", "--device=cpu", f"--port={port}"]
-    environ = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+    environ = {**os.environ, "SGL_JAX_CACHE_DIR": cache}
     begin = time.perf_counter()
     server = subprocess.Popen(program, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
