@@ -32,10 +32,23 @@ def drip(request):
     return httpx.Response(200, stream=Drip())
 
 
+class Nothing(Drip):
+    """A whole compressed body, and then bytes without end that are no part of it."""
+
+    def __iter__(self):
+        yield b"\x03\x00"
+        yield from super().__iter__()
+
+
+def drip_nothing(request):
+    return httpx.Response(200, headers={"content-encoding": "deflate"}, stream=Nothing())
+
+
+@pytest.mark.parametrize("body", [drip, drip_nothing])
 @pytest.mark.parametrize("action", [lambda client: client.chat("x"), lambda client: client.models.list()])
-def test_an_answer_that_drips_ends_at_the_deadline(action, use):
+def test_an_answer_that_drips_ends_at_the_deadline(body, action, use):
     with pytest.raises(APITimeoutError, match="deadline"):
-        use(drip, action, deadline=0.05, max_retries=0)
+        use(body, action, deadline=0.05, max_retries=0)
 
 
 def test_a_stream_that_drips_ends_at_the_deadline(connect):

@@ -13,6 +13,7 @@ import pytest
 from gguf import GGMLQuantizationType as Kind
 from safetensors.numpy import load_file, save_file
 
+from sgl_jax.engine.attention import backends
 from sgl_jax.engine.completion import Completion
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_files import resolve
@@ -120,7 +121,7 @@ def load(path: Path, quantization: str, **options: str) -> tuple[int, str, dict[
     files = resolve(str(path), options.get("load_format", "auto"))
     config, spec = EngineConfig(model_path=str(path), quantization=quantization, **options), files.spec()
     dtype, device = jnp.dtype(config.dtype if config.dtype != "auto" else "float32"), build.find_device("cpu")
-    model = build._step_model(config, spec, dtype, 128, on_cpu=True)
+    model = build._step_model(config, spec, dtype, 128, backends.XLA, on_cpu=True)
     model, params, words = load_model(
         model, files, spec, quantization, dtype, device, free_bytes=1 << 40, on_progress=lambda done, total: None
     )

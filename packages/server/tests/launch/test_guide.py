@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from sgl_jax.engine.execution.device_env import kernels_folder
+
 pytestmark = pytest.mark.slow
 
 COMMAND = """
@@ -46,6 +48,7 @@ def servers(
 ) -> dict[str, Any]:
     """All three at once: starting is what takes long, and most of it uses one core."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SGL_JAX_KERNELS_DIR", str(kernels_folder()))  # compiled once for all tests
         patch.setenv("SGL_JAX_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))  # not the user's
         # The test's servers add --port=0 at the end, so that nobody's port 30000 is in the way.
         return {

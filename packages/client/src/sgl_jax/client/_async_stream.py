@@ -8,7 +8,6 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
-from sgl_jax.client._deadline import in_time_async
 from sgl_jax.client._endpoint import StreamKind
 from sgl_jax.client._events import ChunkT, EventReader, FinalT
 from sgl_jax.client._exceptions import StreamError
@@ -35,7 +34,7 @@ class AsyncStream(Generic[ChunkT, FinalT]):
         self.request_id = reply.request_id
         self._reader: EventReader[ChunkT, FinalT] = EventReader(kind, reply)
         self._response = reply.response
-        self._bytes = in_time_async(reply.response.aiter_bytes(), reply.deadline)
+        self._bytes = reply.response.aiter_bytes()
         self._closed = False
 
     def __aiter__(self) -> Self:

@@ -29,20 +29,46 @@ def timeout_within(timeout: TimeoutOption, deadline: float | None) -> httpx.Time
     return httpx.Timeout(connect=connect, read=read, write=write, pool=pool)
 
 
-def in_time(parts: Iterator[bytes], deadline: float | None) -> Iterator[bytes]:
-    """The parts of a body. Raises `httpx.ReadTimeout` when one comes after the deadline."""
-    for part in parts:
-        _check(deadline)
-        yield part
+def in_time(response: httpx.Response, deadline: float | None) -> httpx.Response:
+    """The response, whose body raises `httpx.ReadTimeout` when bytes come after the deadline.
+
+    They are looked at as they come: of what is compressed, bytes without end may amount to nothing.
+    """
+    if deadline is not None and isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = _InTime(response.stream, deadline)
+    elif deadline is not None and isinstance(response.stream, httpx.AsyncByteStream):
+        response.stream = _AsyncInTime(response.stream, deadline)
+    return response
 
 
-async def in_time_async(parts: AsyncIterator[bytes], deadline: float | None) -> AsyncIterator[bytes]:
-    """As `in_time`."""
-    async for part in parts:
-        _check(deadline)
-        yield part
+class _InTime(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._stream:
+            _check(self._deadline)
+            yield part
+
+    def close(self) -> None:
+        self._stream.close()
 
 
-def _check(deadline: float | None) -> None:
-    if deadline is not None and time.monotonic() > deadline:
+class _AsyncInTime(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._stream:
+            _check(self._deadline)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _check(deadline: float) -> None:
+    if time.monotonic() > deadline:
         raise httpx.ReadTimeout("the deadline has passed")

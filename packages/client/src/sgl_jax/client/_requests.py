@@ -80,7 +80,6 @@ class Reply:
     body: bytes
     request_id: str
     response: httpx.Response | None = None
-    deadline: float | None = None
 
     @property
     def ok(self) -> bool:

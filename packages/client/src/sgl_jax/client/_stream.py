@@ -8,7 +8,6 @@ from typing import Generic, Self
 
 import httpx
 
-from sgl_jax.client._deadline import in_time
 from sgl_jax.client._endpoint import StreamKind
 from sgl_jax.client._events import ChunkT, EventReader, FinalT
 from sgl_jax.client._exceptions import StreamError
@@ -36,7 +35,7 @@ class Stream(Generic[ChunkT, FinalT]):
         self.request_id = reply.request_id
         self._reader: EventReader[ChunkT, FinalT] = EventReader(kind, reply)
         self._response = reply.response
-        self._bytes = in_time(reply.response.iter_bytes(), reply.deadline)
+        self._bytes = reply.response.iter_bytes()
         self._closed = False
 
     def __iter__(self) -> Self:

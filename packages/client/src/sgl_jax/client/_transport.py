@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 
 from sgl_jax.client._async_stream import AsyncStream, PendingStream
-from sgl_jax.client._deadline import in_time, in_time_async, timeout_within
+from sgl_jax.client._deadline import in_time, timeout_within
 from sgl_jax.client._each import in_tasks, in_threads
 from sgl_jax.client._endpoint import StreamKind
 from sgl_jax.client._exceptions import APIConnectionError, APITimeoutError, SglJaxClientError
@@ -116,11 +116,11 @@ class SyncExecutor:
             return in_threads(step)
         try:
             response = self._http.send(_to_httpx(self._http, step.request), stream=True)
+            in_time(response, step.request.deadline)
             if step.request.stream and response.is_success:
                 return _opened(response, step.request)
             with closing(response):
-                body = b"".join(in_time(response.iter_bytes(), step.request.deadline))
-            return _answered(response, step.request, body)
+                return _answered(response, step.request, response.read())
         except httpx.HTTPError as error:
             return failure_of(error, step.request)
 
@@ -170,11 +170,11 @@ class AsyncExecutor:
             return await in_tasks(step)
         try:
             response = await self._http.send(_to_httpx(self._http, step.request), stream=True)
+            in_time(response, step.request.deadline)
             if step.request.stream and response.is_success:
                 return _opened(response, step.request)
             async with aclosing(response):
-                body = b"".join([part async for part in in_time_async(response.aiter_bytes(), step.request.deadline)])
-            return _answered(response, step.request, body)
+                return _answered(response, step.request, await response.aread())
         except httpx.HTTPError as error:
             return failure_of(error, step.request)
 
@@ -196,4 +196,4 @@ def _opened(response: httpx.Response, request: Request) -> Reply:
 def _answered(response: httpx.Response, request: Request, body: bytes) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
     request_id = headers.get("x-request-id") or request.request_id
-    return Reply(response.status_code, headers, body, request_id, deadline=request.deadline)
+    return Reply(response.status_code, headers, body, request_id)

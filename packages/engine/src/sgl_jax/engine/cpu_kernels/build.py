@@ -2,12 +2,15 @@
 
 The library's file name is a digest of the sources, the flags, the compiler and the headers of JAX's foreign function
 interface. So a library that lies in the folder is the right one, and old ones harm nobody. It is compiled beside its
-place and moved there in one step: processes that start at the same time at worst do the same work twice.
+place and moved there in one step, so that nobody loads half of one. Processes that start at the same time wait for the
+first of them, where the system has locks for files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import os
 import platform
 import subprocess
@@ -16,8 +19,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 from sgl_jax.engine.cpu_kernels.compiler import Compiler
+
+fcntl: ModuleType | None = importlib.import_module("fcntl") if os.name == "posix" else None
 
 SOURCES = Path(__file__).parent / "src"
 FLAGS = (
@@ -69,18 +75,27 @@ def library_path(folder: Path, compiler: Compiler, include: Path, extra_flags: S
 
 
 def build(library: Path, compiler: Compiler, include: Path, extra_flags: Sequence[str] = ()) -> None:
-    """Compiles all files at the same time, links them, and moves the library to its place.
+    """Compiles all files at the same time, links them, and moves the library to its place, unless it is there by then.
 
     Raises:
         BuildError: the compiler failed, or the folder cannot be written.
     """
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=library.parent) as scratch:
-            made = _compile(Path(scratch), compiler, include, extra_flags)
-            os.replace(made, library)
+        with _alone(library.parent), tempfile.TemporaryDirectory(prefix=".build-", dir=library.parent) as scratch:
+            if not library.exists():
+                os.replace(_compile(Path(scratch), compiler, include, extra_flags), library)
     except OSError as error:
         raise BuildError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from building in this folder; the system lets go of it when this process ends."""
+    with (folder / ".lock").open("w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _ingredients(compiler: Compiler, include: Path, extra_flags: Sequence[str]) -> Iterator[bytes]:

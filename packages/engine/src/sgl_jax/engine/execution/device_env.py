@@ -37,8 +37,9 @@ def programs_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def kernels_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the CPU's native kernels are kept once they are compiled."""
-    return cache_folder(environ) / "cpu-kernels"
+    """Where the CPU's native kernels are kept once they are compiled: `SGL_JAX_KERNELS_DIR`, else in `cache_folder`."""
+    told = environ.get("SGL_JAX_KERNELS_DIR")
+    return Path(told) if told else cache_folder(environ) / "cpu-kernels"
 
 
 def apply(config: EngineConfig, environ: MutableMapping[str, str] = os.environ) -> None:

@@ -25,9 +25,9 @@ constexpr int kLanes = 4;
 #endif
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
-typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t Ints __attribute__((vector_size(4 * kLanes)));
 typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-typedef int32_t UnalignedInts __attribute__((vector_size(4 * kLanes), aligned(2), may_alias));
+typedef uint32_t UnalignedInts __attribute__((vector_size(4 * kLanes), aligned(2), may_alias));
 
 constexpr float kMasked = -1e30f;
 
@@ -125,7 +125,7 @@ inline Pair load_pair(const float* from) { return {load(from), load(from + kLane
 
 inline Pair load_pair(const uint16_t* from) {
   const Ints both = *reinterpret_cast<const UnalignedInts*>(from);
-  return {floats(both << 16), floats(both & static_cast<int32_t>(0xffff0000))};
+  return {floats(both << 16), floats(both & 0xffff0000u)};
 }
 
 // The same of the first `count` elements, an even number; the others are zero, and not read.
@@ -139,7 +139,7 @@ inline Pair load_pair(const T* from, int count) {
     return {_mm512_maskz_loadu_ps(mask(count), from), _mm512_maskz_loadu_ps(mask(count - kLanes), from + kLanes)};
   } else {
     const Ints both = reinterpret_cast<Ints>(_mm512_maskz_loadu_epi32(mask(count / 2), from));
-    return {floats(both << 16), floats(both & static_cast<int32_t>(0xffff0000))};
+    return {floats(both << 16), floats(both & 0xffff0000u)};
   }
 #else
   T whole[2 * kLanes] = {};

@@ -3,22 +3,40 @@
 #include <algorithm>
 #include <atomic>
 
+#if defined(SGL_X86)
+#include <cpuid.h>
+#endif
+
 namespace sgl {
 namespace {
 
-Isa detect() {
 #if defined(SGL_X86)
-  __builtin_cpu_init();
-  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return Isa::portable;
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512vnni");
-  if (!avx512) return Isa::avx2;
-  return __builtin_cpu_supports("avx512bf16") ? Isa::avx512bf16 : Isa::avx512;
-#else
-  return Isa::portable;
-#endif
+bool has_bit(unsigned word, int bit) { return (word >> bit & 1) != 0; }
+
+// Which registers the system saves for us: without that, instructions that the processor has must not be used.
+unsigned saved_registers() {
+  unsigned low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
 }
+
+// The compiler's own __builtin_cpu_supports needs a run-time library that not all of them bring.
+Isa detect() {
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return Isa::portable;
+  const bool fma = has_bit(ecx, 12), saves = has_bit(ecx, 27), f16c = has_bit(ecx, 29);
+  if (!saves || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return Isa::portable;
+  const unsigned saved = saved_registers();
+  if (!(fma && f16c && has_bit(ebx, 5) && (saved & 0x06) == 0x06)) return Isa::portable;
+  const bool f = has_bit(ebx, 16), dq = has_bit(ebx, 17), bw = has_bit(ebx, 30), vl = has_bit(ebx, 31);
+  const bool vnni = has_bit(ecx, 11);
+  if (!(f && dq && bw && vl && vnni && (saved & 0xE6) == 0xE6)) return Isa::avx2;
+  const bool more = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0;
+  return more && has_bit(eax, 5) ? Isa::avx512bf16 : Isa::avx512;
+}
+#else
+Isa detect() { return Isa::portable; }
+#endif
 
 std::atomic<int> most_allowed{static_cast<int>(Isa::avx512bf16)};
 
