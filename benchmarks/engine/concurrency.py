@@ -1,4 +1,4 @@
-"""Output tokens a second and idle device time by concurrency: 32 prompt tokens, 64 new ones, SmolLM2 float32, CPU.
+"""Output tokens a second and idle device time by concurrency: 32 prompt tokens, 64 new ones, SmolLM2 (Q4_1), CPU.
 
 Idle is the share of a decode step in which the device had nothing queued: the time from a step's
 result being read to the next step's dispatch, which with overlap happens before the read and is 0.

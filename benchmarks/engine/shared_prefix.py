@@ -1,6 +1,6 @@
 """Time to first token of 32 requests with a common system prompt of 1,000 tokens and 12 tokens of their own.
 
-Three waves on SmolLM2 float32, CPU: without the prefix cache; with it, cold (the wave's requests
+Three waves on SmolLM2 (Q4_1), CPU: without the prefix cache; with it, cold (the wave's requests
 share the prompt as it is computed); with it, warm (other questions, the same system prompt).
 """
 

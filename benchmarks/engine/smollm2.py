@@ -14,10 +14,10 @@ from sgl_jax.engine.sampling_params import SamplingParams
 
 
 def make_core(**options: object) -> EngineCore:
-    """A warm core over SmolLM2 in float32."""
+    """A warm core over SmolLM2 as it is shipped, with the settings of `sgl-jax serve`."""
     model = find_default_model()
     assert model is not None, "uv sync installs the model"
-    config = EngineConfig(model_path=str(model), device="cpu", dtype="float32", **options)  # type: ignore[arg-type]
+    config = EngineConfig(model_path=str(model), device="cpu", **options)  # type: ignore[arg-type]
     device_env.apply(config)
     return build_core(config, lambda phase: None)
 

@@ -35,7 +35,7 @@ def tiles_shape(form: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], np.
     return (*outer, blocks, width // GROUP, group_bytes), np.dtype(np.uint8)
 
 
-def arrange(form: str, parts: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
+def arrange(form: str, parts: Mapping[str, Array], shape: tuple[int, ...], out: Array | None = None) -> Array:
     """Arranges matrices.
 
     Args:
@@ -43,9 +43,10 @@ def arrange(form: str, parts: Mapping[str, Array], shape: tuple[int, ...]) -> Ar
         parts: `codes`, `scales` and perhaps `minima` as in `quantization.formats`, or `""` for a plain matrix of any
             float type.
         shape: [..., out, in] of the matrices.
+        out: where to, as `tiles_shape` says and contiguous; None makes a new array.
     """
     tiled_shape, dtype = tiles_shape(form, shape)
-    tiles = aligned_empty(tiled_shape, dtype)
+    tiles = aligned_empty(tiled_shape, dtype) if out is None else out
     flat = tiles.reshape(-1, *tiled_shape[-3:])
     # Leading axes one by one: what lies between stays small.
     matrices = {name: part.reshape(flat.shape[0], shape[-2], -1) for name, part in parts.items()}

@@ -82,10 +82,11 @@ def load_model(
     forms = choose_packings(wanted, recipes, packable, source)
     recipes = packed_recipes(recipes, forms)
     tilings = {} if tiled_dtype is None else choose_tilings(packable, forms, tiled_dtype)
-    recipes = tiled_recipes(recipes, tilings)
+    pooled = frozenset[str]().union(*(run.pooled for run in model.runs))
+    recipes = tiled_recipes(recipes, tilings, pooled)
 
     def settled(name: str, array: Weights) -> Weights:
-        is_tiled = leaf_path(name) in tilings
+        is_tiled = not {leaf_path(name), leaf_path(name.rpartition(".")[0])}.isdisjoint(tilings)
         return at_rest(array, device.platform) if ".experts." in name and not is_tiled else array
 
     def place(name: str, array: npt.NDArray[np.generic]) -> jax.Array:
@@ -94,13 +95,10 @@ def load_model(
 
     if source is None:
         made = dummy_params(recipes, dtype, device, on_progress=on_progress)
-        loaded = {name: settled(name, leaf) for name, leaf in made.items()}
+        settled_all = {name: settled(name, leaf) for name, leaf in made.items()}
+        loaded = tiled_params(settled_all, recipes, place=functools.partial(jax.device_put, device=device))
     else:
         loaded = load_params(source, recipes, np.dtype(dtype), place=place, on_progress=on_progress)
-    pooled = frozenset[str]().union(*(run.pooled for run in model.runs))
-    loaded = tiled_params(
-        loaded, recipes, tilings, pooled=pooled, place=functools.partial(jax.device_put, device=device)
-    )
     params = tuple(loaded.values())
     model = _with_packed(model, {**forms, **tilings})
     return model, params, _account(model, params, forms)

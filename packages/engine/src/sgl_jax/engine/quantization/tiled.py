@@ -126,8 +126,21 @@ def tile(parts: Mapping[str, npt.NDArray[Any]], shape: tuple[int, ...], tiling: 
         tiling: how to arrange it.
         layers: how many are stacked on its first axis; None where layers are no axis.
     """
-    number = np.zeros((), np.int32) if layers is None else np.arange(layers, dtype=np.int32)
-    return {"layer": number, STACKED: layout.arrange(tiling.form, parts, shape)}
+    return {**_numbers(layers), STACKED: layout.arrange(tiling.form, parts, shape)}
+
+
+def tile_by_layer(
+    parts_of: Iterable[Mapping[str, npt.NDArray[Any]]], shape: tuple[int, ...], tiling: Tiling, layers: int | None
+) -> Tiles:
+    """As `tile`, given one entry of the first axis after the other: there is never more than one beside the tiles."""
+    tiles = layout.aligned_empty(*layout.tiles_shape(tiling.form, shape))
+    for target, parts in zip(tiles, parts_of, strict=True):
+        layout.arrange(tiling.form, parts, shape[1:], out=target)
+    return {**_numbers(layers), STACKED: tiles}
+
+
+def _numbers(layers: int | None) -> Tiles:
+    return {"layer": np.zeros((), np.int32) if layers is None else np.arange(layers, dtype=np.int32)}
 
 
 def stacked_leaves(leaves: Iterable[str], tilings: Mapping[str, Any]) -> Iterator[str]:

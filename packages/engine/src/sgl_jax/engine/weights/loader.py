@@ -19,6 +19,7 @@ from sgl_jax.engine.errors import ModelLoadError
 from sgl_jax.engine.plan import ProgressCallback
 from sgl_jax.engine.quantization.formats import PackFormat
 from sgl_jax.engine.quantization.pack import pack, widen
+from sgl_jax.engine.quantization.tiled import Tiling, tile, tile_by_layer
 from sgl_jax.engine.weights.source import HostArray, TensorSource
 
 DeviceArray = TypeVar("DeviceArray")
@@ -45,6 +46,8 @@ class ParamRecipe(NamedTuple):
         stacked: whether the outer entries are stacked on a new leading axis.
         packing: the form in which it is kept; it is then several arrays, see `quantization.formats`.
         dtype: its type, where that is not the model's.
+        tiling: how it is arranged for native kernels, if it is; it is then several arrays, see `quantization.tiled`.
+        layers: how many layers the first axis of a tiled parameter counts; None where it counts none.
     """
 
     sources: tuple[tuple[str, ...], ...]
@@ -52,6 +55,8 @@ class ParamRecipe(NamedTuple):
     stacked: bool = False
     packing: PackFormat | None = None
     dtype: np.dtype[Any] | None = None
+    tiling: Tiling | None = None
+    layers: int | None = None
 
 
 def load_params(
@@ -72,8 +77,8 @@ def load_params(
         on_progress: hears the number of tensors read, after each parameter.
 
     Returns:
-        Parameter name -> what `place` returned, in the order of `recipes`. A packed parameter is several entries
-        in alphabetical order, `name.codes` to `name.scales`.
+        Parameter name -> what `place` returned, in the order of `recipes`. A packed or tiled parameter is several
+        entries in alphabetical order, `name.codes` to `name.scales`.
 
     Raises:
         ModelLoadError: before anything is read, listing every missing, misshapen and surplus tensor.
@@ -143,7 +148,9 @@ def _complaint(what: str, lines: Sequence[str]) -> str:
 
 
 def _assemble(source: TensorSource, recipe: ParamRecipe, dtype: np.dtype[Any]) -> dict[str, HostArray]:
-    """The arrays of one parameter: its parts when it is packed, else one named by an empty string."""
+    """The arrays of one parameter: its parts when it is packed or tiled, else one named by an empty string."""
+    if recipe.tiling is not None:
+        return _assemble_tiles(source, recipe, recipe.tiling, dtype)
     plain = {"": (recipe.shape, recipe.dtype or dtype)}
     parts = recipe.packing.parts(recipe.shape) if recipe.packing else plain
     whole = {part: _aligned_empty(*form) for part, form in parts.items()}
@@ -156,6 +163,17 @@ def _assemble(source: TensorSource, recipe: ParamRecipe, dtype: np.dtype[Any]) -
                 np.copyto(target[row : row + rows], values, casting="unsafe")
             row += rows
     return whole
+
+
+def _assemble_tiles(
+    source: TensorSource, recipe: ParamRecipe, tiling: Tiling, dtype: np.dtype[Any]
+) -> dict[str, HostArray]:
+    plain = recipe._replace(tiling=None)
+    if not recipe.stacked:
+        return tile(_assemble(source, plain, dtype), recipe.shape, tiling, recipe.layers)
+    one = plain._replace(shape=recipe.shape[1:], stacked=False)
+    entries = (_assemble(source, one._replace(sources=(names,)), dtype) for names in recipe.sources)
+    return tile_by_layer(entries, recipe.shape, tiling, recipe.layers)
 
 
 def _read(source: TensorSource, name: str, packing: PackFormat | None) -> Mapping[str, HostArray]:
