@@ -8,7 +8,7 @@ from sgl_jax.client import SglJax
 
 with SglJax() as client:  # SGL_JAX_BASE_URL, or port 30000 of this machine
     client.wait_until_ready(timeout=300, on_progress=lambda phase: print(f"[{phase}]", file=sys.stderr))
-    conversation = [{"role": "user", "content": " ".join(sys.argv[1:]) or "What is the capital of France?"}]
+    conversation = [{"role": "user", "content": " ".join(sys.argv[1:]) or "What is gravity?"}]
     answer = client.chat(conversation, max_tokens=64, temperature=0)
 
 print(answer.text)

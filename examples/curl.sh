@@ -11,7 +11,7 @@ post() {
 curl --silent --show-error --fail-with-body "$url/readyz" && echo
 
 post /v1/chat/completions '{
-    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "messages": [{"role": "user", "content": "What is gravity?"}],
     "max_tokens": 24, "temperature": 0
 }'
 
