@@ -245,6 +245,26 @@ def test_control(model, run):
     run(scenario())
 
 
+def test_a_paused_engine_takes_requests_and_computes_none(model, run):
+    async def scenario():
+        async with AsyncEngine(model, device="fake") as engine:
+            await engine.control("pause")
+            stream = engine.stream("a", SamplingParams(max_new_tokens=3, ignore_eos=True))
+            first = asyncio.ensure_future(anext(stream))
+            while (stats := (await engine.control("stats")).stats).waiting == 0:
+                await asyncio.sleep(0)
+            assert (stats.running, stats.generated_tokens_total) == (0, 0)
+            assert not first.done()
+            with pytest.raises(InvalidRequestError):
+                await anext(engine.stream("a", SamplingParams(top_p=0.0)))
+            await engine.control("continue")
+            tokens = (await first).token_ids + [token async for chunk in stream for token in chunk.token_ids]
+            assert len(tokens) == 3
+            assert (await engine.control("start_profile")).error.startswith("The fake engine has no device")
+
+    run(scenario())
+
+
 @pytest.fixture
 def broken_device(monkeypatch):
     """Lets a running engine's device break: from then on every step fails."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.errors import EngineDeadError, InvalidRequestError
 from sgl_jax.engine.messages import (
     ControlReply,
+    ControlVerb,
     EngineInfo,
     Finish,
     GenerateRequest,
@@ -84,6 +85,7 @@ class FakeEngine:
     submitted: list[GenerateRequest] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list)
     dead: bool = False
     generated: int = 0
     pooling: Pooling | None = None
@@ -180,11 +182,14 @@ class FakeEngine:
                 self.aborted.append(request_id)
                 self._aborts[request_id].set()
 
-    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+    async def control(self, verb: ControlVerb) -> ControlReply:
         if self.dead:
             raise EngineDeadError("The engine is dead.")
+        self.orders.append(verb)
+        if verb == "stop_profile" and "start_profile" not in self.orders:
+            return ControlReply(control_id="0", error="No profile is being recorded; start one first.")
         stats = EngineStats(generated_tokens_total=self.generated, pages_total=256, pages_free=192)
-        return ControlReply(control_id="0", stats=stats)
+        return ControlReply(control_id="0", stats=stats, folder="/profiles/1" if "profile" in verb else None)
 
     def info(self) -> EngineInfo:
         if self.dead:

@@ -103,6 +103,32 @@ async def test_the_cache_can_be_flushed(http: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.json()) == (200, {"success": True})
 
 
+async def test_orders_reach_the_engine(http: httpx.AsyncClient, engine: Any) -> None:
+    for path in ("/pause_generation", "/continue_generation"):
+        answer = await http.post(path)
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+    refused = await http.post("/stop_profile")
+    assert refused.status_code == 400
+    assert "start one first" in refused.json()["error"]["message"]
+    for path in ("/start_profile", "/stop_profile"):
+        assert (await http.post(path)).json() == {"success": True, "output_dir": "/profiles/1"}
+    assert engine.orders == ["pause", "continue", "stop_profile", "start_profile", "stop_profile"]
+
+
+async def test_the_load_for_a_router(http: httpx.AsyncClient) -> None:
+    load = (await http.get("/get_load")).json()
+    assert load == {"dp_rank": 0, "num_reqs": 0, "num_waiting_reqs": 0, "num_tokens": 1024}
+
+
+async def test_the_template_is_applied(http: httpx.AsyncClient) -> None:
+    conversation = {"messages": [{"role": "user", "content": "Hi"}]}
+    text = (await http.post("/apply_template", json=conversation)).json()["prompt"]
+    tokens = (await http.post("/tokenize", json=conversation)).json()["tokens"]
+    assert "Hi" in text
+    assert (await http.post("/detokenize", json={"tokens": tokens})).json() == {"prompt": text}
+    assert (await http.post("/apply_template", json={"messages": []})).status_code == 400
+
+
 async def test_tokenize_and_back(http: httpx.AsyncClient) -> None:
     answer = (await http.post("/tokenize", json={"prompt": "Hé", "return_token_strs": True})).json()
     assert answer["count"] == len(answer["tokens"]) == len(answer["token_strs"]) == 3

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sgl_jax.engine.completion import Chunk, Embedding
 from sgl_jax.engine.config.engine_config import EngineConfig
@@ -24,6 +24,7 @@ from sgl_jax.engine.errors import (
 )
 from sgl_jax.engine.messages import (
     ControlReply,
+    ControlVerb,
     EmbeddingParams,
     EngineInfo,
     Finish,
@@ -184,7 +185,7 @@ class AsyncEngine:
             # The engine says nothing more about it; whoever still waits must not wait forever.
             self._arrivals.pop(request_id).put_nowait(TokenDelta([], Finish(reason="abort", message="Aborted.")))
 
-    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+    async def control(self, verb: ControlVerb) -> ControlReply:
         """See `EngineClient.control`."""
         self._require_alive()
         loop = asyncio.get_running_loop()

@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -20,10 +19,19 @@ from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_source import local_model
 from sgl_jax.engine.config.pooling import read_pooling
-from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, QueueFullError, SglJaxError
+from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, ProfileError, QueueFullError, SglJaxError
 from sgl_jax.engine.execution.advice import memory_advice
 from sgl_jax.engine.execution.fake import fake_executor
-from sgl_jax.engine.messages import ControlReply, EngineInfo, Finish, GenerateRequest, Phase, StepOutputs, TokenDelta
+from sgl_jax.engine.messages import (
+    ControlReply,
+    ControlVerb,
+    EngineInfo,
+    Finish,
+    GenerateRequest,
+    Phase,
+    StepOutputs,
+    TokenDelta,
+)
 from sgl_jax.engine.plan import Executor, PendingStep
 from sgl_jax.engine.sampling_params import SamplingParams
 from sgl_jax.engine.scheduling.compiling import CompilingRequests
@@ -84,6 +92,7 @@ class EngineCore:
         self._eos = frozenset(info.eos_token_ids)
         self._in_flight: _InFlight | None = None
         self._ended: list[tuple[str, Finish]] = []
+        self._paused = False
         self._stats = EngineStats(pages_total=executor.num_pages)
         self._compiles_at_start = executor.compiles
 
@@ -111,6 +120,8 @@ class EngineCore:
 
     def has_work(self) -> bool:
         """Whether `step()` has anything to do; if not, wait for the next `submit`."""
+        if self._paused:  # refusals still go out
+            return bool(self._ended)
         return self._moves() or len(self._compiling) > 0
 
     def step(self) -> StepOutputs:
@@ -119,6 +130,8 @@ class EngineCore:
         Raises:
             RuntimeError: the device failed; the engine cannot go on.
         """
+        if self._paused:
+            return self._with_ended(StepOutputs())
         self._take_compiled()
         if self._in_flight is not None and self._scheduler.awaits_result:
             outputs = self._collect(self._in_flight)
@@ -144,11 +157,24 @@ class EngineCore:
         stats.compiles_after_warmup = self._executor.compiles - self._compiles_at_start
         return stats
 
-    def control(self, control_id: str, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+    def control(self, control_id: str, verb: ControlVerb) -> ControlReply:
         """Answers a rare question, or carries out a rare order."""
-        if verb == "flush_cache":
-            self._scheduler.cache.flush()
-        return ControlReply(control_id=control_id, stats=self.stats() if verb == "stats" else None)
+        reply = ControlReply(control_id=control_id)
+        try:
+            match verb:
+                case "stats":
+                    reply = msgspec.structs.replace(reply, stats=self.stats())
+                case "flush_cache":
+                    self._scheduler.cache.flush()
+                case "pause" | "continue":
+                    self._paused = verb == "pause"
+                case "start_profile":
+                    reply = msgspec.structs.replace(reply, folder=self._executor.start_profile())
+                case "stop_profile":
+                    reply = msgspec.structs.replace(reply, folder=self._executor.stop_profile())
+        except ProfileError as error:
+            reply = msgspec.structs.replace(reply, error=str(error))
+        return reply
 
     def check_integrity(self) -> None:
         """Asserts the scheduler's and the pool's invariants. For tests."""

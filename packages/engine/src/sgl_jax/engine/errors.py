@@ -23,6 +23,10 @@ class ContextLengthError(InvalidRequestError):
     """Prompt plus requested output do not fit the context window or the KV pool."""
 
 
+class ProfileError(SglJaxError):
+    """A profile cannot be started, or there is none to stop."""
+
+
 class QueueFullError(SglJaxError):
     """The waiting queue is at its bound; the server answers 429 with Retry-After."""
 

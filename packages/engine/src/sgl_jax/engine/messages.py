@@ -158,18 +158,23 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="info"):
         return self.pooling is not None
 
 
+ControlVerb = Literal["stats", "flush_cache", "ping", "pause", "continue", "start_profile", "stop_profile"]
+"""What an engine is asked or told now and then. A paused engine takes requests, and computes none until it goes on."""
+
+
 class Control(msgspec.Struct, frozen=True, kw_only=True, tag="control"):
     """A rare question or order to the engine, answered by one `ControlReply` with the same id."""
 
     control_id: str
-    verb: Literal["stats", "flush_cache", "ping"]
+    verb: ControlVerb
 
 
 class ControlReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reply"):
-    """Answer to a `Control`; `error` is set when it failed."""
+    """Answer to a `Control`; `error` is set when it failed, `folder` says where a profile is written."""
 
     control_id: str
     stats: EngineStats | None = None
+    folder: str | None = None
     error: str | None = None
 
 
@@ -200,7 +205,7 @@ class EngineClient(Protocol):
         Don't give the id of an aborted request to a new one: what was on its way would reach that.
         """
 
-    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+    async def control(self, verb: ControlVerb) -> ControlReply:
         """Asks and waits for the reply. Raises `EngineDeadError` if the engine dies first."""
 
     def info(self) -> EngineInfo:

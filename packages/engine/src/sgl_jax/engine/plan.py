@@ -174,6 +174,16 @@ class Executor(Protocol):
     def dispatch(self, plan: StepPlan) -> PendingStep:
         """Starts a step and returns without waiting for it."""
 
+    def start_profile(self) -> str:
+        """Records what the device does from now on; returns the folder.
+
+        Raises:
+            ProfileError: it records already, or cannot.
+        """
+
+    def stop_profile(self) -> str:
+        """Writes what was recorded; returns the folder. Raises `ProfileError` when nothing is recorded."""
+
 
 class ProgressCallback(Protocol):
     """Hears how far long work has come."""

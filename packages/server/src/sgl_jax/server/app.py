@@ -18,7 +18,7 @@ from sgl_jax.server.disconnect import ClientGoneError, on_client_gone
 from sgl_jax.server.errors import install_error_handlers
 from sgl_jax.server.health import Health, health_router
 from sgl_jax.server.metrics.route import metrics_router
-from sgl_jax.server.native.admin import Flushed, admin_router
+from sgl_jax.server.native.admin import Done, admin_router
 from sgl_jax.server.native.generate import generate_router
 from sgl_jax.server.native.parsing import (
     FunctionCallBody,
@@ -51,10 +51,12 @@ from sgl_jax.server.search.schema import (
     ScoreRequest,
 )
 from sgl_jax.server.search.score import score_router
-from sgl_jax.server.server_info import VERSION, ModelInfo, ServerInfo, VersionInfo, info_router
+from sgl_jax.server.server_info import VERSION, Load, ModelInfo, ServerInfo, VersionInfo, info_router
 from sgl_jax.server.tokenization import (
     DetokenizeAnswer,
     DetokenizeRequest,
+    TemplateAnswer,
+    TemplateRequest,
     TokenizeAnswer,
     TokenizeRequest,
     TokenizerInfo,
@@ -107,14 +109,17 @@ STRUCTS = (
     ParsedFunctionCalls,
     ReasoningBody,
     SeparatedReasoning,
-    Flushed,
+    Done,
     TokenizeRequest,
+    TemplateAnswer,
+    TemplateRequest,
     TokenizeAnswer,
     DetokenizeRequest,
     DetokenizeAnswer,
     TokenizerInfo,
     Health,
     ModelInfo,
+    Load,
     ServerInfo,
     VersionInfo,
 )

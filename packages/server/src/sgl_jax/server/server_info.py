@@ -1,4 +1,4 @@
-"""What runs here: `/get_model_info`, `/get_server_info`, `/version`."""
+"""What runs here: `/get_model_info`, `/get_server_info`, `/get_load`, `/version`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     engine: EngineInfo
     stats: EngineStats
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of `/get_load`, under SGLang's names: what a router wants to know.
+
+    Attributes:
+        num_reqs: running and waiting requests.
+        num_tokens: KV tokens that running requests hold.
+    """
+
+    dp_rank: int = 0
+    num_reqs: int
+    num_waiting_reqs: int
+    num_tokens: int
 
 
 class VersionInfo(msgspec.Struct, frozen=True):
@@ -91,5 +105,14 @@ def info_router(context: ServerContext) -> APIRouter:
                 stats=reply.stats,
             )
         )
+
+    @router.get("/get_load", operation_id="get_load", summary="How much there is to do", **describe(answer=Load))
+    async def get_load() -> Response:
+        info = context.ready_info()
+        stats = (await context.engine.control("stats")).stats or EngineStats()
+        held = stats.pages_total - stats.pages_free
+        tokens = held * info.max_total_tokens // max(stats.pages_total, 1)
+        load = Load(num_reqs=stats.running + stats.waiting, num_waiting_reqs=stats.waiting, num_tokens=tokens)
+        return json_response(load)
 
     return router

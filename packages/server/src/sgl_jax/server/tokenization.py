@@ -1,4 +1,4 @@
-"""`POST /tokenize` and `/detokenize`, and `GET /tokenizer_info`, in vLLM's shapes."""
+"""`POST /tokenize`, `/detokenize` and `/apply_template`, and `GET /tokenizer_info`, in vLLM's shapes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sgl_jax.server.context import ServerContext
 from sgl_jax.server.errors import bad_request
 from sgl_jax.server.json_response import json_response
 from sgl_jax.server.openai.schema.chat import ChatMessage, ChatRequest
+from sgl_jax.server.openai.schema.tools import Tool
 from sgl_jax.server.openai.to_engine import chat_text
 from sgl_jax.server.openapi import describe
 from sgl_jax.server.prompts import INLINE_CHARACTERS, check_ids, encode
@@ -45,6 +46,23 @@ class TokenizeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     token_strs: list[str | None] | None = None
 
 
+class TemplateRequest(msgspec.Struct, kw_only=True):
+    """Body of `POST /apply_template`."""
+
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    model: str | None = None
+    tools: list[Tool] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class TemplateAnswer(msgspec.Struct, frozen=True):
+    """Answer of `POST /apply_template`: what the model would be given."""
+
+    prompt: str
+
+
 class DetokenizeRequest(msgspec.Struct, kw_only=True):
     """Body of `POST /detokenize`."""
 
@@ -72,6 +90,7 @@ def tokenization_router(context: ServerContext) -> APIRouter:
     """The routes, bound to a server's parts."""
     router = APIRouter(tags=["tokens"])
     tokenize_reader = BodyReader(TokenizeRequest)
+    template_reader = BodyReader(TemplateRequest)
     detokenize_reader = BodyReader(DetokenizeRequest)
 
     @router.post(
@@ -93,6 +112,27 @@ def tokenization_router(context: ServerContext) -> APIRouter:
                 count=len(prompt.ids), max_model_len=info.max_model_len, tokens=prompt.ids, token_strs=strings
             )
         )
+
+    @router.post(
+        "/apply_template",
+        operation_id="apply_template",
+        summary="Messages to the text of a prompt",
+        **describe(
+            body=TemplateRequest, example={"messages": [{"role": "user", "content": "Hello!"}]}, answer=TemplateAnswer
+        ),
+    )
+    async def apply_template(request: Request) -> Response:
+        context.ready_info()
+        body = await template_reader.read(request, context.limits, context.unknown_fields)
+        context.check_model(body.model)
+        chat = ChatRequest(
+            messages=body.messages,
+            tools=body.tools,
+            add_generation_prompt=body.add_generation_prompt,
+            continue_final_message=body.continue_final_message,
+            chat_template_kwargs=body.chat_template_kwargs,
+        )
+        return json_response(TemplateAnswer(await chat_text(chat, context)))
 
     @router.post(
         "/detokenize",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgl_jax.engine.execution import device_env
 from sgl_jax.engine.execution.batch import Layout, PageDelta
 from sgl_jax.engine.execution.buckets import Bucket, BucketLadder
 from sgl_jax.engine.execution.pool import Pooled, make_pool, pool_inputs
+from sgl_jax.engine.execution.profile import Profiler
 from sgl_jax.engine.execution.program_store import ProgramStore
 from sgl_jax.engine.execution.score import Scores, make_score, score_inputs
 from sgl_jax.engine.execution.slot_rules import upload_rules
@@ -89,6 +92,7 @@ class DeviceExecutor:
         self._pools = pools
         self._device = device
         self._programs = programs
+        self._profiler = Profiler(device_env.cache_folder(os.environ) / "profiles")
         self._hidden_size = hidden_size
         self._vocab_size = vocab_size
         self._mask_words = -(-vocab_size // 32)
@@ -127,6 +131,14 @@ class DeviceExecutor:
         self._load_rules(0, SamplingParams(), SlotHistory((), (), ()))
         elapsed, found = time.perf_counter() - begin, self._programs.hits
         logger.info("warm-up: %d programs in %.1f s, %d of them from the compile cache", total, elapsed, found)
+
+    def start_profile(self) -> str:
+        """See `plan.Executor`."""
+        return self._profiler.start()
+
+    def stop_profile(self) -> str:
+        """See `plan.Executor`."""
+        return self._profiler.stop()
 
     def dispatch(self, plan: StepPlan) -> PendingResult:
         """Starts a step and returns without waiting for it."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.errors import ProfileError
 from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.sampling_params import MAX_CHOSEN_LOGPROBS
 
@@ -85,6 +86,14 @@ class FakeExecutor:
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Nothing to compile."""
         on_progress(0, 0)
+
+    def start_profile(self) -> str:
+        """There is no device to look at."""
+        raise ProfileError("The fake engine has no device to profile.")
+
+    def stop_profile(self) -> str:
+        """Likewise."""
+        raise ProfileError("No profile is being recorded.")
 
     def dispatch(self, plan: StepPlan) -> _Ready:
         """Runs the step at once; the result is ready when this returns."""

@@ -12,7 +12,6 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import zmq
 import zmq.asyncio
@@ -23,6 +22,7 @@ from sgl_jax.engine.messages import (
     AbortRequest,
     Control,
     ControlReply,
+    ControlVerb,
     EngineInfo,
     Finish,
     GenerateRequest,
@@ -205,7 +205,7 @@ class ZmqEngineClient:
             # the mailbox out of the table makes outputs that are already on their way go nowhere.
             self._mailboxes.pop(request_id).put(TokenDelta([], Finish(reason="abort", message="Aborted.")))
 
-    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+    async def control(self, verb: ControlVerb) -> ControlReply:
         """Asks and waits for the reply. Raises `EngineDeadError` if the engine is not there or dies first."""
         self.info()
         control_id = str(next(self._control_ids))

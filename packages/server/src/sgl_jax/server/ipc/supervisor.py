@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Literal
 
 from sgl_jax.engine.errors import EngineDeadError, SglJaxError
-from sgl_jax.engine.messages import ControlReply, EngineInfo, GenerateRequest, Phase, TokenDelta
+from sgl_jax.engine.messages import ControlReply, ControlVerb, EngineInfo, GenerateRequest, Phase, TokenDelta
 from sgl_jax.server.ipc.client import ZmqEngineClient
 
 logger = logging.getLogger("sgl_jax.server.ipc")
@@ -110,7 +109,7 @@ class EngineSupervisor:
         """As `ZmqEngineClient.abort`."""
         await self._worker.abort(request_ids)
 
-    async def control(self, verb: Literal["stats", "flush_cache", "ping"]) -> ControlReply:
+    async def control(self, verb: ControlVerb) -> ControlReply:
         """As `ZmqEngineClient.control`."""
         return await self._worker.control(verb)
 
