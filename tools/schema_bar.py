@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from sgl_jax.engine.config.default_model import find_default_model
 from sgl_jax.engine.core import EngineCore
+from sgl_jax.engine.errors import ProfileError
 from sgl_jax.engine.grammar import Grammar
 from sgl_jax.engine.messages import EngineInfo, Finish, GenerateRequest
 from sgl_jax.engine.plan import ProgressCallback, SlotPlan, StepLimits, StepPlan, StepResult
@@ -206,6 +207,12 @@ class _EvenDraws:
 
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Nothing to compile."""
+
+    def start_profile(self) -> str:
+        raise ProfileError("There is no device here.")
+
+    def stop_profile(self) -> str:
+        raise ProfileError("There is no device here.")
 
     def dispatch(self, plan: StepPlan) -> _Drawn:
         """Draws at once."""
