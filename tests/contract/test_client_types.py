@@ -41,7 +41,7 @@ ANSWERS: list[tuple[type[msgspec.Struct], type[BaseModel]]] = [
     (tokenization.TokenizeAnswer, tokens.Tokens),
     (tokenization.DetokenizeAnswer, tokens.Text),
     (server_info.ModelInfo, admin.ModelInfo),
-    (native_admin.Done, admin.Flushed),
+    (native_admin.Done, admin.Done),
     (native.Aborted, admin.Aborted),
 ]
 

@@ -70,6 +70,8 @@ async def test_the_curl_lines_work(http: httpx.AsyncClient, engine: Any, words: 
     stored = await http.post("/v1/responses", json={"input": "Hi"}) if "RESPONSE_ID" in words[-1] else None
     if stored is not None:
         words = [word.replace("RESPONSE_ID", stored.json()["id"]) for word in words]
+    if words[-1].endswith("/stop_profile"):
+        await http.post("/start_profile")
     answer = await http.send(to_request(words))
     assert answer.status_code == (400 if words[-1].endswith("/cancel") else 200), answer.text
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sgl_jax.client.resources.models import Models
     from sgl_jax.client.resources.search import EmbeddingsOf, Rerank, Score
     from sgl_jax.client.resources.tokens import Detokenize, Tokenize
-    from sgl_jax.client.types.admin import Aborted, Flushed, ModelInfo, ServerInfo
+    from sgl_jax.client.types.admin import Aborted, Done, ModelInfo, ServerInfo
     from sgl_jax.client.types.chat import ChatCompletion
     from sgl_jax.client.types.completion import Completion
     from sgl_jax.client.types.generate import GenerateResponse
@@ -111,7 +111,7 @@ class AsyncSglJax:
         self.tokenize: Tokenize[Awaited[Tokens]] = Tokenize(self._run)
         self.detokenize: Detokenize[Awaited[Text]] = Detokenize(self._run)
         self.admin: Admin[
-            Awaited[Metrics], Awaited[ServerInfo], Awaited[ModelInfo], Awaited[Flushed], Awaited[Aborted]
+            Awaited[Metrics], Awaited[ServerInfo], Awaited[ModelInfo], Awaited[Done], Awaited[Aborted]
         ] = Admin(self._run)
 
     @property

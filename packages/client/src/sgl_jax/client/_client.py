@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sgl_jax.client._stream import Stream
     from sgl_jax.client._transport import SyncExecutor
     from sgl_jax.client.resources.chat import ChatStream
-    from sgl_jax.client.types.admin import Aborted, Flushed, ModelInfo, ServerInfo
+    from sgl_jax.client.types.admin import Aborted, Done, ModelInfo, ServerInfo
     from sgl_jax.client.types.chat import ChatCompletion
     from sgl_jax.client.types.completion import Completion
     from sgl_jax.client.types.generate import GenerateResponse
@@ -106,7 +106,7 @@ class SglJax:
         self.health: HealthChecks[Health] = HealthChecks(self._run)
         self.tokenize: Tokenize[Tokens] = Tokenize(self._run)
         self.detokenize: Detokenize[Text] = Detokenize(self._run)
-        self.admin: Admin[Metrics, ServerInfo, ModelInfo, Flushed, Aborted] = Admin(self._run)
+        self.admin: Admin[Metrics, ServerInfo, ModelInfo, Done, Aborted] = Admin(self._run)
 
     @property
     def base_url(self) -> str:

@@ -60,6 +60,18 @@ class VersionInfo(msgspec.Struct, frozen=True):
     version: str
 
 
+async def counters(context: ServerContext) -> EngineStats:
+    """The engine's counters of this moment.
+
+    Raises:
+        ApiError: 503, the engine does not give them.
+    """
+    reply = await context.engine.control("stats")
+    if reply.stats is None:
+        raise unavailable(f"The engine did not give its counters: {reply.error}.")
+    return reply.stats
+
+
 def info_router(context: ServerContext) -> APIRouter:
     """The routes, bound to a server's parts."""
     router = APIRouter(tags=["info"])
@@ -93,23 +105,21 @@ def info_router(context: ServerContext) -> APIRouter:
     )
     async def get_server_info() -> Response:
         info = context.ready_info()
-        reply = await context.engine.control("stats")
-        if reply.stats is None:
-            raise unavailable(f"The engine did not give its counters: {reply.error}.")
+        stats = await counters(context)
         return json_response(
             ServerInfo(
                 version=VERSION,
                 served_model_name=context.served_model_name,
                 phase=str(context.phase()),
                 engine=info,
-                stats=reply.stats,
+                stats=stats,
             )
         )
 
     @router.get("/get_load", operation_id="get_load", summary="How much there is to do", **describe(answer=Load))
     async def get_load() -> Response:
         info = context.ready_info()
-        stats = (await context.engine.control("stats")).stats or EngineStats()
+        stats = await counters(context)
         held = stats.pages_total - stats.pages_free
         tokens = held * info.max_total_tokens // max(stats.pages_total, 1)
         load = Load(num_reqs=stats.running + stats.waiting, num_waiting_reqs=stats.waiting, num_tokens=tokens)

@@ -7,14 +7,14 @@ from typing import Generic, TypeVar, Unpack
 
 from sgl_jax.client._endpoint import Endpoint, ModelT, Run, json_as
 from sgl_jax.client._requests import Reply
-from sgl_jax.client.types.admin import Aborted, Flushed, ModelInfo, ServerInfo
+from sgl_jax.client.types.admin import Aborted, Done, ModelInfo, ServerInfo
 from sgl_jax.client.types.metrics import Metrics
 from sgl_jax.client.types.params import RequestOptions
 
 MetricsT = TypeVar("MetricsT")
 ServerInfoT = TypeVar("ServerInfoT")
 ModelInfoT = TypeVar("ModelInfoT")
-FlushedT = TypeVar("FlushedT")
+DoneT = TypeVar("DoneT")
 AbortedT = TypeVar("AbortedT")
 
 
@@ -26,11 +26,11 @@ def _json_or_words(model: type[ModelT]) -> Callable[[Reply], ModelT]:
 METRICS = Endpoint("GET", "/metrics", parse=lambda reply: Metrics.parse(reply.body.decode()))
 SERVER_INFO = Endpoint("GET", "/get_server_info", parse=json_as(ServerInfo))
 MODEL_INFO = Endpoint("GET", "/get_model_info", parse=json_as(ModelInfo))
-FLUSH_CACHE = Endpoint("POST", "/flush_cache", parse=_json_or_words(Flushed), repeatable=True)
+FLUSH_CACHE = Endpoint("POST", "/flush_cache", parse=_json_or_words(Done), repeatable=True)
 ABORT = Endpoint("POST", "/abort_request", parse=_json_or_words(Aborted), repeatable=True)
 
 
-class Admin(Generic[MetricsT, ServerInfoT, ModelInfoT, FlushedT, AbortedT]):
+class Admin(Generic[MetricsT, ServerInfoT, ModelInfoT, DoneT, AbortedT]):
     """`client.admin.metrics()` and the like. Liveness and readiness are `client.health`."""
 
     def __init__(self, run: Run) -> None:
@@ -51,10 +51,10 @@ class Admin(Generic[MetricsT, ServerInfoT, ModelInfoT, FlushedT, AbortedT]):
         info: ModelInfoT = self._run(MODEL_INFO.call(params=options))
         return info
 
-    def flush_cache(self, **options: Unpack[RequestOptions]) -> FlushedT:
+    def flush_cache(self, **options: Unpack[RequestOptions]) -> DoneT:
         """Forgets all cached prefixes; running requests keep theirs."""
-        flushed: FlushedT = self._run(FLUSH_CACHE.call({}, options))
-        return flushed
+        done: DoneT = self._run(FLUSH_CACHE.call({}, options))
+        return done
 
     def abort(self, rid: str, **options: Unpack[RequestOptions]) -> AbortedT:
         """Ends the requests that were sent with this `rid`, or whose answer has this `id`."""

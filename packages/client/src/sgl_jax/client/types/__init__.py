@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgl_jax.client._batch import BatchResult
 from sgl_jax.client.types._base import PromptLogprob, PromptTokensDetails, Usage
-from sgl_jax.client.types.admin import Aborted, EngineStats, Flushed, ModelInfo, ServerInfo
+from sgl_jax.client.types.admin import Aborted, Done, EngineStats, ModelInfo, ServerInfo
 from sgl_jax.client.types.chat import (
     ChatChoice,
     ChatChunkChoice,
@@ -64,12 +64,12 @@ __all__ = [
     "CompletionChoice",
     "CompletionLogprobs",
     "CompletionParams",
+    "Done",
     "EmbeddingItem",
     "EmbeddingParams",
     "Embeddings",
     "EngineStats",
     "FinishReason",
-    "Flushed",
     "FunctionCall",
     "GenerateParams",
     "GenerateResponse",

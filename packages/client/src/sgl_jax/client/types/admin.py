@@ -38,10 +38,15 @@ class ServerInfo(ServerModel):
     stats: EngineStats = Field(default_factory=EngineStats)
 
 
-class Flushed(ServerModel):
-    """Whether all cached prefixes are forgotten (`POST /flush_cache`)."""
+class Done(ServerModel):
+    """That an order to the engine was carried out (`POST /flush_cache` and others).
+
+    Attributes:
+        output_dir: the folder, on the server, of a profile.
+    """
 
     success: bool = True
+    output_dir: str | None = None
 
 
 class Aborted(ServerModel):
