@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sgl_jax.engine.cpu_kernels import layout, products
+from sgl_jax.engine.cpu_kernels import layout, library, products
 from sgl_jax.engine.quantization.formats import FORMATS, GROUP
 from sgl_jax.engine.quantization.pack import pack
 
@@ -59,8 +59,8 @@ def coded(x):
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def product(x, tiles, index, form, rows, exact):
-    return products.matmul(x, tiles, index, form, rows, exact=exact)
+def product(x, tiles, index, form, rows, exact, live=None):
+    return products.matmul(x, products.Stack(tiles, form, rows), index, exact=exact, live=live)
 
 
 @pytest.mark.parametrize("form", layout.FORMATS)
@@ -114,6 +114,21 @@ def test_zeros_and_the_smallest_numbers_give_zeros(each_isa):
     for _ in each_isa():
         found = np.asarray(product(x, tiles, np.int32(0), "q4_1", 20, False))
         assert np.abs(found).max() < 1e-30
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_padding_costs_nothing_and_becomes_zeros(kernels, threads):
+    library.set_threads(threads)
+    tiles, _ = arranged("q4_1", np.random.default_rng(6), 50, 96)
+    x = np.random.default_rng(7).standard_normal((13, 96)).astype(np.float32)
+    whole = np.asarray(product(x, tiles, np.int32(1), "q4_1", 50, False))
+    x[9:] = np.nan
+    for live in (0, 1, 9, 100):
+        found = np.asarray(product(x, tiles, np.int32(1), "q4_1", 50, False, np.int32(live)))
+        np.testing.assert_array_equal(found[: min(live, 9)], whole[: min(live, 9)])
+        if live < 10:
+            assert not found[live:].any()
+    library.set_threads(library.available_cores())
 
 
 @pytest.mark.parametrize("form", layout.FORMATS)

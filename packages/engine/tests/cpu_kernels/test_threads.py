@@ -65,7 +65,8 @@ def test_two_products_of_one_program_may_run_at_the_same_time(kernels):
 
     @jax.jit
     def independent(x, tiles):
-        return [products.matmul(x, tiles, np.int32(i), "f32", 512, exact=True) for i in range(len(weights))]
+        stack = products.Stack(tiles, "f32", 512)
+        return [products.matmul(x, stack, np.int32(i), exact=True) for i in range(len(weights))]
 
     for _ in range(20):
         for found, weight in zip(independent(x, tiles), weights, strict=True):

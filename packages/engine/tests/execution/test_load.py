@@ -20,6 +20,7 @@ from sgl_jax.engine.config.model_files import resolve
 from sgl_jax.engine.engine import Engine
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.engine.execution import build
+from sgl_jax.engine.execution.devices import find_device
 from sgl_jax.engine.execution.load import _settle, load_model
 from sgl_jax.engine.quantization.formats import GROUP, ON_LOAD, PackFormat
 from sgl_jax.engine.quantization.matrix import unpack
@@ -120,8 +121,8 @@ def load(path: Path, quantization: str, **options: str) -> tuple[int, str, dict[
     """Bytes on the device, what the log says of them, and the bytes of each leaf."""
     files = resolve(str(path), options.get("load_format", "auto"))
     config, spec = EngineConfig(model_path=str(path), quantization=quantization, **options), files.spec()
-    dtype, device = jnp.dtype(config.dtype if config.dtype != "auto" else "float32"), build.find_device("cpu")
-    model = build._step_model(config, spec, dtype, 128, backends.XLA, on_cpu=True)
+    dtype, device = jnp.dtype(config.dtype if config.dtype != "auto" else "float32"), find_device("cpu")
+    model = build.step_model(config, spec, dtype, 128, backends.XLA, on_cpu=True)
     model, params, words = load_model(
         model, files, spec, quantization, dtype, device, free_bytes=1 << 40, on_progress=lambda done, total: None
     )

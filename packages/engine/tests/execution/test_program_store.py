@@ -53,13 +53,13 @@ def jax_keeps_nothing() -> Iterator[None]:
 def first(tmp_path: Path) -> Path:
     """A folder in which a first process left its program."""
     function = Doubling()
-    np.testing.assert_array_equal(run(ProgramStore("model", DEVICE, tmp_path), function), X * 2)
+    np.testing.assert_array_equal(run(ProgramStore("model", [DEVICE], tmp_path), function), X * 2)
     assert function.traced == 1
     return tmp_path
 
 
 def test_a_second_start_traces_nothing(first: Path) -> None:
-    function, store = Doubling(), ProgramStore("model", DEVICE, first)
+    function, store = Doubling(), ProgramStore("model", [DEVICE], first)
     np.testing.assert_array_equal(run(store, function), X * 2)
     assert function.traced == 0
     assert store.hits == 1
@@ -67,7 +67,7 @@ def test_a_second_start_traces_nothing(first: Path) -> None:
 
 def test_donated_arguments_are_still_donated(first: Path) -> None:
     total = jnp.zeros((), jnp.float32)
-    program = ProgramStore("model", DEVICE, first).compile("double", Doubling(), jnp.asarray(X), total, donate=(1,))
+    program = ProgramStore("model", [DEVICE], first).compile("double", Doubling(), jnp.asarray(X), total, donate=(1,))
     program(jnp.asarray(X), total)
     assert total.is_deleted()
 
@@ -76,7 +76,7 @@ def test_donated_arguments_are_still_donated(first: Path) -> None:
 def test_another_program_is_compiled(first: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if change == "flags":
         monkeypatch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"] + " --xla_cpu_enable_fast_math=false")
-    store = ProgramStore("other" if change == "model" else "model", DEVICE, first)
+    store = ProgramStore("other" if change == "model" else "model", [DEVICE], first)
     x = {"shape": X[:3], "dtype": X.astype(np.float16)}.get(change, X)
     function = Doubling(3.0)
     np.testing.assert_array_equal(run(store, function, "triple" if change == "name" else "double", x), x * 3)
@@ -91,17 +91,17 @@ def test_a_damaged_program_is_compiled_again(first: Path, damage, caplog: pytest
         path.write_bytes(damage(path.read_bytes()))
     function = Doubling()
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(run(ProgramStore("model", DEVICE, first), function), X * 2)
+        np.testing.assert_array_equal(run(ProgramStore("model", [DEVICE], first), function), X * 2)
     assert function.traced == 1
     assert "damaged" in caplog.text
-    run(ProgramStore("model", DEVICE, first), repaired := Doubling())
+    run(ProgramStore("model", [DEVICE], first), repaired := Doubling())
     assert repaired.traced == 0
 
 
 def test_a_changed_source_is_traced_but_not_compiled(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program_store, "_source_digest", lambda: "edited")
     for traced in (1, 0):
-        function, store = Doubling(), ProgramStore("model", DEVICE, first)
+        function, store = Doubling(), ProgramStore("model", [DEVICE], first)
         np.testing.assert_array_equal(run(store, function), X * 2)
         assert function.traced == traced
         assert store.hits == 1
@@ -110,7 +110,7 @@ def test_a_changed_source_is_traced_but_not_compiled(first: Path, monkeypatch: p
 def test_programs_that_differ_in_what_they_ignore_are_two(tmp_path: Path) -> None:
     for ignored in (X[:2], X[:3], (X, X)):
         given = jax.tree.map(jnp.asarray, (X, ignored))
-        program = ProgramStore("model", DEVICE, tmp_path).compile("name", lambda x, ignored: x + 1, *given)
+        program = ProgramStore("model", [DEVICE], tmp_path).compile("name", lambda x, ignored: x + 1, *given)
         np.testing.assert_array_equal(program(*given), X + 1)
 
 
@@ -120,7 +120,7 @@ def test_what_jax_itself_found_in_its_cache_is_not_stored(tmp_path: Path) -> Non
     found = []
     for folder in ("first", "second", "second"):
         (tmp_path / folder).mkdir(exist_ok=True)
-        store = ProgramStore("model", DEVICE, tmp_path / folder)
+        store = ProgramStore("model", [DEVICE], tmp_path / folder)
         run(store, function := Doubling(), x=np.ones(11, np.float32))
         found.append((store.hits, function.traced))
     assert found == [(0, 1), (1, 1), (1, 1)]
@@ -129,13 +129,13 @@ def test_what_jax_itself_found_in_its_cache_is_not_stored(tmp_path: Path) -> Non
 def test_without_a_folder_everything_is_compiled() -> None:
     for _ in range(2):
         function = Doubling()
-        run(ProgramStore("model", DEVICE, None), function)
+        run(ProgramStore("model", [DEVICE], None), function)
         assert function.traced == 1
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_harm(tmp_path: Path) -> None:
     function = Doubling()
-    np.testing.assert_array_equal(run(ProgramStore("model", DEVICE, tmp_path / "gone"), function), X * 2)
+    np.testing.assert_array_equal(run(ProgramStore("model", [DEVICE], tmp_path / "gone"), function), X * 2)
 
 
 def test_only_a_folder_of_ones_own_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sgl_jax.engine.sampling import select
 from sgl_jax.engine.sampling.logprobs import gather_logprobs
-from sgl_jax.engine.sampling.sampler import SamplingInputs, sample
+from sgl_jax.engine.sampling.sampler import SamplingInputs, narrowed, narrowed_without_loop, sample
 
 VOCAB = 300
 jitted_sample = jax.jit(sample)
@@ -178,3 +178,16 @@ def test_logprobs_are_those_of_the_untempered_distribution():
     order = np.argsort(-reference, axis=-1)[:, :20]
     np.testing.assert_array_equal(np.asarray(got.top_ids), order)
     np.testing.assert_allclose(np.asarray(got.top), np.take_along_axis(reference, order, 1), atol=1e-4)
+
+
+def test_thresholds_are_found_alike_with_and_without_a_loop():
+    """What a GPU computes in passes, and a CPU in a loop."""
+    highest = jnp.asarray([-3.0, 0.25, 7.0, -40.0])
+
+    def holds(thresholds):
+        return thresholds <= highest[:, None]
+
+    low, high = jnp.full(4, -87.0), jnp.asarray([2.0, 0.25, 9.0, 30.0])
+    found = narrowed_without_loop(holds, low, high)
+    np.testing.assert_allclose(found, narrowed(holds, low, high), atol=2e-5)
+    assert bool(holds(found[:, None]).all())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.core import EngineCore
 from sgl_jax.engine.execution.fake import FakeExecutor, script_chosen, script_logprobs, script_outputs
-from sgl_jax.engine.messages import EmbeddingParams, EngineInfo, GenerateRequest
+from sgl_jax.engine.messages import EmbeddingParams, GenerateRequest
 from sgl_jax.engine.plan import StepLimits
 from sgl_jax.engine.sampling_params import SamplingParams
 
@@ -27,20 +27,7 @@ def make_core(pooling, *, num_pages=24, page_size=4, max_slots=4, max_tokens=16,
         window=window,
         hidden_size=WIDTH,
     )
-    info = EngineInfo(
-        model_path="fake",
-        architecture="Fake",
-        vocab_size=VOCAB,
-        max_model_len=num_pages * page_size,
-        max_total_tokens=num_pages * page_size,
-        max_running_requests=max_slots,
-        eos_token_ids=[],
-        dtype="none",
-        device="fake",
-        hidden_size=WIDTH,
-        pooling=pooling,
-    )
-    return EngineCore(executor, info, **options)
+    return EngineCore(executor, executor.info(pooling=pooling), **options)
 
 
 def expected(text, pooling, dimensions, window):

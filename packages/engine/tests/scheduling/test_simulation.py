@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from sgl_jax.engine.core import EngineCore
 from sgl_jax.engine.execution.fake import FakeExecutor, script, script_logprobs
-from sgl_jax.engine.messages import EngineInfo, GenerateRequest
+from sgl_jax.engine.messages import GenerateRequest
 from sgl_jax.engine.plan import StepLimits
 from sgl_jax.engine.sampling_params import SamplingParams
 
@@ -58,18 +58,7 @@ def make_core(
         limits=StepLimits(max_tokens, max_chunk),
         window=window,
     )
-    info = EngineInfo(
-        model_path="fake",
-        architecture="Fake",
-        vocab_size=VOCAB,
-        max_model_len=longest,
-        max_total_tokens=num_pages * page_size,
-        max_running_requests=max_slots,
-        eos_token_ids=list(eos),
-        dtype="none",
-        device="fake",
-    )
-    return EngineCore(executor, info, **options)
+    return EngineCore(executor, executor.info(max_model_len=longest, eos_token_ids=eos), **options)
 
 
 class Simulation(RuleBasedStateMachine):

@@ -93,5 +93,47 @@ class AttentionBackend(Protocol):
             single_token_rows: static promise that no row has more than one token.
 
         Returns:
-            float32[T, H, D]; padding tokens hold arbitrary finite values.
+            float[T, H, D], float32 or the type of the queries; padding tokens hold arbitrary finite values.
+        """
+
+
+class HeadNorms(NamedTuple):
+    """Root-mean-square norms of each head's query and key, before these are turned.
+
+    Attributes:
+        query, key: float[D], what a normalised vector is multiplied by.
+        eps: added to the mean square.
+    """
+
+    query: jax.Array
+    key: jax.Array
+    eps: float
+
+
+class StoreProjected(Protocol):
+    """All that lies between the product for q, k and v and the attention over them, where a backend has one kernel."""
+
+    def __call__(
+        self,
+        qkv_tf: jax.Array,
+        key_pages: Pages,
+        value_pages: Pages,
+        slots: jax.Array,
+        rope: tuple[jax.Array, jax.Array],
+        *,
+        heads: tuple[int, int, int],
+        norms: HeadNorms | None,
+    ) -> tuple[jax.Array, Pages, Pages] | None:
+        """Normalises and turns queries and keys, and stores keys and values.
+
+        Args:
+            qkv_tf: float[T, (H + 2 K) D], heads of queries, then of keys, then of values.
+            key_pages, value_pages: two pools of one format.
+            slots: int32[T], where each token goes in the flat pool [P * S]; slots past its end are dropped.
+            rope: cosines and sines, float32[T, rotary_dim / 2]; pairs are one of each half.
+            heads: H, K and D.
+            norms: of queries and keys, where the model has them.
+
+        Returns:
+            Queries float[T, H, D] in the type of `qkv_tf`, and the updated pages; None where this shape has no kernel.
         """

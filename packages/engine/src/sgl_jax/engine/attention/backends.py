@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import NamedTuple, Protocol
 
 import jax
 
 from sgl_jax.engine.attention import kv_write
-from sgl_jax.engine.attention.api import AttentionBackend, Pages
-from sgl_jax.engine.attention.native import native_attention, native_write
+from sgl_jax.engine.attention.api import AttentionBackend, Pages, StoreProjected
+from sgl_jax.engine.attention.native import native_attention, native_store_projected, native_write
 from sgl_jax.engine.attention.reference import reference_attention
 from sgl_jax.engine.attention.xla import xla_attention
+from sgl_jax.engine.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 class PageWriter(Protocol):
@@ -21,19 +26,54 @@ class PageWriter(Protocol):
 
 
 class PagedAttention(NamedTuple):
-    """Both halves of attention over a paged cache."""
+    """Both halves of attention over a paged cache, and all before them at once where there is a kernel for it."""
 
     attend: AttentionBackend
     write: PageWriter
+    store_projected: StoreProjected | None = None
 
 
 XLA = PagedAttention(xla_attention, kv_write.write)
 REFERENCE = PagedAttention(reference_attention, kv_write.write)
-NATIVE = PagedAttention(native_attention, native_write)
+NATIVE = PagedAttention(native_attention, native_write, native_store_projected)
 
 
-def choose(name: str, *, has_kernels: bool) -> PagedAttention:
-    """What `--attention-backend=NAME` means where the native CPU kernels are loaded, or are not."""
+def choose(name: str, *, has_kernels: bool, platform: str = "cpu", without_pallas: str | None = None) -> PagedAttention:
+    """What `--attention-backend=NAME` means on a device.
+
+    Args:
+        name: the flag.
+        has_kernels: whether the native CPU kernels are loaded.
+        platform: of the device, `cpu` or `gpu`.
+        without_pallas: why our GPU kernels cannot serve there, see `pallas_gpu.limits`.
+
+    Raises:
+        ConfigError: what was asked for by name cannot be had; the message says why.
+    """
     if name == "reference":
         return REFERENCE
-    return NATIVE if has_kernels and name != "xla" else XLA
+    if name == "xla":
+        return XLA
+    if name == "pallas":
+        if platform != "gpu":
+            logger.warning("--attention-backend=pallas interprets GPU kernels here: correct, very slow, and for tests.")
+        elif without_pallas is not None:
+            raise ConfigError(f"--attention-backend=pallas: {without_pallas}. Use --attention-backend=xla.")
+        return pallas(interpret=platform != "gpu")
+    if platform == "gpu":
+        if without_pallas is None:
+            return pallas()
+        logger.warning("attention by plain XLA, whose loops no CUDA graph holds: %s", without_pallas)
+    return NATIVE if has_kernels else XLA
+
+
+def pallas(*, interpret: bool = False) -> PagedAttention:
+    """The GPU kernels; or, for tests on any device, what they compute."""
+    # Here, because importing Pallas takes time that no engine on CPU should spend.
+    from sgl_jax.engine.attention.pallas_gpu.attention import pallas_attention
+    from sgl_jax.engine.attention.pallas_projected import store_projected
+
+    if interpret:
+        attend = functools.partial(pallas_attention, interpret=True)
+        return PagedAttention(attend, kv_write.write, functools.partial(store_projected, interpret=True))
+    return PagedAttention(pallas_attention, kv_write.write, store_projected)

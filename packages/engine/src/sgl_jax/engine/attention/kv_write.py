@@ -37,10 +37,16 @@ def vector_bytes(head_dim: int, dtype: jnp.dtype) -> int:
     return head_dim * dtype.itemsize + (4 if dtype == jnp.int8 else 0)
 
 
-def make_pages(shape: tuple[int, int, int, int], dtype: jnp.dtype, device: jax.Device) -> Pages:
-    """Zeroed pages [P, S, K, D] of the format that `dtype` names."""
-    stored = jnp.zeros(shape, stored_dtype(dtype, device.platform), device=device)
-    scale = jnp.zeros(shape[:-1], jnp.float32, device=device) if dtype == jnp.int8 else None
+def make_pages(
+    shape: tuple[int, int, int, int],
+    dtype: jnp.dtype,
+    device: jax.Device,
+    sharding: jax.sharding.Sharding | None = None,
+) -> Pages:
+    """Zeroed pages [P, S, K, D] of the format that `dtype` names, on a device or spread over several like it."""
+    where = sharding or device
+    stored = jnp.zeros(shape, stored_dtype(dtype, device.platform), device=where)
+    scale = jnp.zeros(shape[:-1], jnp.float32, device=where) if dtype == jnp.int8 else None
     return Pages(stored, scale, jnp.dtype(dtype))
 
 

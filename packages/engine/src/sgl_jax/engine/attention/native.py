@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgl_jax.engine.attention.api import Pages, RaggedRows
+from sgl_jax.engine.attention.api import HeadNorms, Pages, RaggedRows
 from sgl_jax.engine.attention.xla import xla_attention
 
 _ELEMENTS = {
@@ -33,6 +33,41 @@ def native_write(pages: Pages, vectors_tkd: jax.Array, slots: jax.Array) -> Page
     scaled = jax.ffi.ffi_call("sgl_kv_write_scaled", results, input_output_aliases={2: 0, 3: 1})
     elements, scale = scaled(vectors_tkd, slots, pages.stored, pages.scale, element=element)
     return Pages(elements, scale, pages.dtype)
+
+
+def native_store_projected(
+    qkv_tf: jax.Array,
+    key_pages: Pages,
+    value_pages: Pages,
+    slots: jax.Array,
+    rope: tuple[jax.Array, jax.Array],
+    *,
+    heads: tuple[int, int, int],
+    norms: HeadNorms | None,
+) -> tuple[jax.Array, Pages, Pages] | None:
+    """Norms, rotation and write by one native kernel; see `api.StoreProjected`."""
+    if key_pages.scale is not None or value_pages.scale is not None or key_pages.dtype != value_pages.dtype:
+        return None
+    none = np.zeros(0, np.float32)
+    pools = [jax.ShapeDtypeStruct(pages.stored.shape, pages.stored.dtype) for pages in (key_pages, value_pages)]
+    queries = jax.ShapeDtypeStruct((qkv_tf.shape[0], heads[0], heads[2]), jnp.float32)
+    call = jax.ffi.ffi_call("sgl_store_projected", (queries, *pools), input_output_aliases={6: 1, 7: 2})
+    query, keys, values = call(
+        qkv_tf.astype(jnp.float32),
+        *rope,
+        none if norms is None else norms.query.astype(jnp.float32),
+        none if norms is None else norms.key.astype(jnp.float32),
+        slots,
+        key_pages.stored,
+        value_pages.stored,
+        element=np.int64(_ELEMENTS[key_pages.dtype]),
+        eps=np.float32(0.0 if norms is None else norms.eps),
+    )
+    return (
+        query.astype(qkv_tf.dtype),
+        Pages(keys, None, key_pages.dtype),
+        Pages(values, None, value_pages.dtype),
+    )
 
 
 def native_attention(

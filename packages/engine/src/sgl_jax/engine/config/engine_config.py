@@ -10,7 +10,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 KV_CACHE_DTYPES = ("auto", "float32", "bfloat16", "fp8_e4m3", "fp8_e5m2", "int8")
 QUANTIZATIONS = ("auto", "none", "gguf", "int8", "int4", "fp8")
 LOAD_FORMATS = ("auto", "safetensors", "gguf", "dummy")
-ATTENTION_BACKENDS = ("auto", "native", "xla", "reference")
+ATTENTION_BACKENDS = ("auto", "native", "pallas", "xla", "reference")
 XLA_BACKENDS = ("auto", "native")
 CPU_KERNELS = ("auto", "native", "xla")
 SCHEDULE_POLICIES = ("fcfs", "lpm", "priority")
@@ -28,10 +28,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         dtype: compute and weight type; `auto` is bfloat16 on GPU and with native CPU kernels, and else float32.
         quantization: `int8`, `int4` or `fp8` pack the layers' matrices while loading; `gguf` keeps a GGUF file's Q8_0,
             Q4_0 and Q4_1 matrices packed, `none` unpacks them; `auto` is what suits the device.
-        device: `auto`, `cpu`, `cuda` or `cuda:0`; `fake` runs the host path without a model.
+        device: `auto`, `cpu`, `cuda`, `cuda:0` or, for several, `cuda:0,1`; `fake` runs the host path without a model.
+        tp_size: devices that share the model, each with a part of its heads and widths (tensor parallelism).
         load_format: `auto` looks at the files; `dummy` makes up weights from the config alone.
-        attention_backend: `auto` (alias `native`) is our C++ kernels where they compute (`cpu_kernels`), and else plain
-            XLA; `xla` is always the latter; `reference` is the oracle.
+        attention_backend: `auto` (alias `native`) is our C++ kernels where they compute (`cpu_kernels`), `pallas` on
+            NVIDIA GPUs (our kernels there), and else plain XLA; `xla` is always the latter; `reference` is the oracle.
         is_embedding: make embeddings of texts instead of generating; the model's folder says how, see `pooling`.
         cpu_kernels: on CPU, `native` computes with our C++ kernels, compiled at first use, `xla` without; `auto` is
             `native` where there is a C++ compiler and the processor has AVX2.
@@ -61,6 +62,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dtype: str = "auto"
     quantization: str = "auto"
     device: str = "auto"
+    tp_size: int = 1
     load_format: str = "auto"
     attention_backend: str = "auto"
     xla_backend: str = "auto"
@@ -100,7 +102,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for name in ("precompile_bs_paddings", "precompile_token_paddings"):
             if any(value < 1 for value in getattr(self, name) or ()):
                 raise ConfigError(f"{_flag(name)} must list numbers of at least 1, got {getattr(self, name)}.")
-        for name in ("max_prefill_tokens", "max_queued_requests"):
+        listed = self.device.partition(":")[2].count(",") + 1
+        if listed > 1 and listed != self.tp_size:
+            raise ConfigError(f"--device={self.device} names {listed} devices: --tp-size must be {listed} too.")
+        if self.device.startswith("cuda:") and listed < self.tp_size:
+            raise ConfigError(f"--tp-size={self.tp_size} needs as many devices, --device={self.device} names {listed}.")
+        for name in ("max_prefill_tokens", "max_queued_requests", "tp_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{_flag(name)} must be at least 1, got {getattr(self, name)}.")
         if self.page_size < 1 or self.page_size & (self.page_size - 1):

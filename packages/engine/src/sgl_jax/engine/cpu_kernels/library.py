@@ -19,14 +19,16 @@ logger = logging.getLogger(__name__)
 
 HANDLERS: dict[str, str] = {
     "sgl_attention": "sgl_attention",
+    "sgl_finish_block": "sgl_finish_block",
     "sgl_kv_write": "sgl_kv_write",
     "sgl_kv_write_scaled": "sgl_kv_write_scaled",
     "sgl_matmul": "sgl_matmul",
+    "sgl_store_projected": "sgl_store_projected",
     "sgl_take_rows": "sgl_take_rows",
 }
 """XLA's name of each kernel (`jax.ffi.ffi_call`) -> the library's symbol that XLA_FFI_DEFINE_HANDLER_SYMBOL defines."""
 
-ISAS = ("portable", "avx2", "avx512", "avx512bf16")
+ISAS = ("portable", "avx2", "avx512", "avx512bf16", "neon")
 """As in src/isa.h, by number."""
 
 

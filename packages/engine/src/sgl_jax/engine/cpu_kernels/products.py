@@ -2,27 +2,130 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgl_jax.engine.cpu_kernels.layout import FORMATS
+from sgl_jax.engine.cpu_kernels.layout import COLUMNS, FORMATS
+
+__all__ = ["ACTIVATIONS", "COLUMNS", "Norm", "Stack", "finish_block", "matmul", "take_rows"]
+
+ACTIVATIONS = ("silu", "gelu_pytorch_tanh")
+"""Of gated feed-forward blocks; a name's place is its number in src/matmul.h."""
+_NONE = np.zeros(0, np.float32)
 
 
-def matmul(x: jax.Array, tiles: jax.Array, index: jax.Array, form: str, rows: int, *, exact: bool) -> jax.Array:
-    """float[T, in] times the matrix [out, in] transposed: float32[T, out].
+class Stack(NamedTuple):
+    """Matrices [out, in] of one shape.
+
+    Attributes:
+        tiles: all of them, see `layout.arrange`; leading axes count matrices.
+        form: how they are arranged.
+        rows: `out`.
+    """
+
+    tiles: jax.Array
+    form: str
+    rows: int
+
+
+class Norm(NamedTuple):
+    """A root-mean-square norm over all of a row, before a product.
+
+    Attributes:
+        scale: float32[in], what the normalised row is multiplied by.
+        eps: added to the mean square.
+    """
+
+    scale: jax.Array
+    eps: float
+
+
+def matmul(
+    x: jax.Array,
+    stack: Stack,
+    index: jax.Array,
+    *,
+    exact: bool,
+    norm: Norm | None = None,
+    bias: jax.Array | None = None,
+    live: jax.Array | None = None,
+) -> jax.Array:
+    """float[T, in] times a matrix [out, in] transposed: float32[T, out].
 
     Args:
         x: activations.
-        tiles: arranged matrices, see `layout.arrange`; leading axes count matrices.
-        index: int32[], which of them is meant. The buffer is passed as it is: nothing is cut out of it.
-        form: how they are arranged.
-        rows: `out`.
+        stack: of matrices. The buffer is passed as it is: nothing is cut out of it.
+        index: int32[], which of them is meant.
         exact: x meets a grouped matrix as float32; else as eight bits with a scale for each group of 32.
+        norm: x is normalised before.
+        bias: float[out], added at the end.
+        live: int32[], how many rows of x count; others become zeros. None takes all.
     """
-    call = jax.ffi.ffi_call("sgl_matmul", jax.ShapeDtypeStruct((x.shape[0], rows), jnp.float32))
-    product: jax.Array = call(x.astype(jnp.float32), tiles, index, format=_number(form), exact=exact)
+    call = jax.ffi.ffi_call("sgl_matmul", jax.ShapeDtypeStruct((x.shape[0], stack.rows), jnp.float32))
+    product: jax.Array = call(
+        x.astype(jnp.float32),
+        _NONE if norm is None else norm.scale.astype(jnp.float32),
+        _NONE if bias is None else bias.astype(jnp.float32),
+        stack.tiles,
+        index,
+        np.int32(x.shape[0]) if live is None else live,
+        format=_number(stack.form),
+        exact=exact,
+        eps=np.float32(0.0 if norm is None else norm.eps),
+    )
     return product
+
+
+def finish_block(
+    hidden: jax.Array,
+    attended: jax.Array,
+    output: Stack,
+    norm: Norm,
+    gate_up: Stack,
+    down: Stack,
+    index: jax.Array,
+    *,
+    activation: str,
+    exact: bool,
+    live: jax.Array,
+) -> jax.Array:
+    """hidden + output(attended), then + down(activation(gate) * up) of the norm of that, as one call.
+
+    Args:
+        hidden: float32[T, size], the residual stream.
+        attended: float[T, H * D], what attention gave.
+        output, gate_up, down: stacks of the block's matrices; gates lie before ups, a multiple of 16 each.
+        norm: before the feed-forward half.
+        index: int32[], which matrix of each stack.
+        activation: one of `ACTIVATIONS`.
+        exact: as in `matmul`.
+        live: int32[], how many rows count; others become zeros.
+
+    Returns:
+        float32[T, size].
+    """
+    call = jax.ffi.ffi_call("sgl_finish_block", jax.ShapeDtypeStruct(hidden.shape, jnp.float32))
+    finished: jax.Array = call(
+        hidden.astype(jnp.float32),
+        attended.astype(jnp.float32),
+        norm.scale.astype(jnp.float32),
+        output.tiles,
+        gate_up.tiles,
+        down.tiles,
+        index,
+        live,
+        output_format=_number(output.form),
+        gate_up_format=_number(gate_up.form),
+        down_format=_number(down.form),
+        exact=exact,
+        eps=np.float32(norm.eps),
+        inner=np.int64(gate_up.rows // 2),
+        activation=np.int64(ACTIVATIONS.index(activation)),
+    )
+    return finished
 
 
 def take_rows(tiles: jax.Array, index: jax.Array, indices: jax.Array, form: str, shape: tuple[int, int]) -> jax.Array:

@@ -5,31 +5,44 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-import jax
 import jax.numpy as jnp
+import msgspec
+from flax import nnx
 
 from sgl_jax.engine.attention import backends
+from sgl_jax.engine.attention.pallas_gpu.limits import why_no_pallas
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_files import ModelFiles
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.cpu_kernels.library import Library
-from sgl_jax.engine.errors import ConfigError, ModelLoadError, SglJaxError
+from sgl_jax.engine.errors import ModelLoadError, SglJaxError
 from sgl_jax.engine.execution import kv_pool
 from sgl_jax.engine.execution.device_env import programs_folder
+from sgl_jax.engine.execution.devices import find_devices, free_bytes
 from sgl_jax.engine.execution.executor import DeviceExecutor
 from sgl_jax.engine.execution.kernels import describe, find_kernels
 from sgl_jax.engine.execution.load import load_model
 from sgl_jax.engine.execution.program_store import ProgramStore, own_folder
+from sgl_jax.engine.execution.spread import Spread, share_template
+from sgl_jax.engine.execution.spread import describe as describe_devices
 from sgl_jax.engine.execution.step import Run, StepModel
-from sgl_jax.engine.models.base import Template
+from sgl_jax.engine.execution.step_memory import reserved_bytes
+from sgl_jax.engine.execution.xla_options import program_options
+from sgl_jax.engine.layers.moe import GroupedProduct, with_product
+from sgl_jax.engine.models.base import AddNorm, Template
 from sgl_jax.engine.models.decoder import DecoderLayer
 from sgl_jax.engine.models.registry import model_class
+from sgl_jax.engine.parallel.mesh import make_mesh
+from sgl_jax.engine.parallel.share import share_of
+from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
 
 logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=nnx.Module)
 
 _SHAPES_NO_PROGRAM = frozenset(
     {
@@ -53,7 +66,8 @@ def build_executor(
     Raises:
         ModelLoadError, ConfigError: as in `core.build_core`.
     """
-    device = find_device(config.device)
+    devices = find_devices(config.device, config.tp_size)
+    device = devices[0]
     on_cpu = device.platform == "cpu"
     kernels = find_kernels(config, device)
     is_plain_cpu = on_cpu and kernels is None
@@ -62,8 +76,18 @@ def build_executor(
     rest_dtype = dtype if kernels is None else jnp.dtype(jnp.float32)
     max_seq_len = config.max_seq_len or spec.max_position_embeddings
     try:
-        attention = backends.choose(config.attention_backend, has_kernels=kernels is not None)
-        model = _step_model(config, spec, rest_dtype, max_seq_len, attention, on_cpu=on_cpu)
+        attention = backends.choose(
+            config.attention_backend,
+            has_kernels=kernels is not None,
+            platform=device.platform,
+            without_pallas=why_no_pallas(device, spec.cache.head_dim, config.kv_cache_dtype),
+        )
+        model = step_model(config, spec, rest_dtype, max_seq_len, attention, on_cpu=on_cpu)
+        spread = None
+        if len(devices) > 1:
+            share = share_of(spec, len(devices))
+            of_share = step_model(config, spec, rest_dtype, max_seq_len, attention, on_cpu=on_cpu, share=share)
+            spread = Spread(make_mesh(devices), share, of_share)
     except SglJaxError:
         raise
     except Exception as error:  # fields that only this family has, and that nobody checked
@@ -72,18 +96,26 @@ def build_executor(
     model, params, weights = load_model(
         *(model, files, spec, config.quantization, rest_dtype, device),
         tiled_dtype=None if kernels is None else dtype,
-        free_bytes=_free_bytes(device),
+        spread=spread,
+        free_bytes=free_bytes(devices) * len(devices),
         on_progress=on_progress,
     )
 
-    pool = kv_pool.plan_pool(config, spec, dtype, device, _free_bytes(device))
+    pool_spec = spec if spread is None else spread.share
     limits, max_slots = _limits(config, on_cpu=on_cpu)
+    # Devices gather the logits, and each remembers all tokens of each slot.
+    step_spec = msgspec.structs.replace(pool_spec, vocab_size=spec.vocab_size)
+    steps_bytes = 0 if on_cpu else reserved_bytes(step_spec, limits, max_slots, dtype.itemsize)
+    pool = kv_pool.plan_pool(config, pool_spec, dtype, device, max(free_bytes(devices) - steps_bytes, 0))
+    pools = kv_pool.make_pools(
+        *(pool, pool_spec, device), stacked=model.stacked, spread=None if spread is None else spread.pages
+    )
     if model.window is None:  # nothing gets longer than the pool, so that block tables need not be
         max_seq_len = min(max_seq_len, pool.num_tokens)
     executor = DeviceExecutor(
         model,
         params,
-        kv_pool.make_pools(pool, spec, device, stacked=model.stacked),
+        pools,
         page_size=pool.page_size,
         num_pages=pool.num_pages,
         max_slots=max_slots,
@@ -92,14 +124,18 @@ def build_executor(
         vocab_size=spec.vocab_size,
         limits=limits,
         device=device,
+        mesh=None if spread is None else spread.mesh,
         programs=ProgramStore(
-            _described(config, spec, model, max_seq_len, kernels), device, own_folder(programs_folder())
+            _described(config, spec, model, max_seq_len, kernels),
+            devices,
+            own_folder(programs_folder()),
+            program_options(device.platform, len(devices)),
         ),
         row_rungs=config.precompile_bs_paddings,
         token_rungs=config.precompile_token_paddings,
     )
     summary = {
-        "device": f"{device.platform} ({device.device_kind})",
+        "device": describe_devices(devices),
         "dtype": str(dtype),
         "weights": weights,
         "KV pool": str(pool),
@@ -119,29 +155,6 @@ def _described(
     return "\n".join([*flags, repr(spec), str(leaves), chosen])
 
 
-def find_device(name: str) -> jax.Device:
-    """The JAX device for `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        ConfigError: there is no such device; the message says what there is and what to install.
-    """
-    if name == "auto":
-        return jax.devices()[0]
-    platform, _, index = name.partition(":")
-    if platform not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.")
-    try:
-        devices = jax.devices("gpu" if platform == "cuda" else "cpu")
-    except RuntimeError as error:
-        raise ConfigError(
-            f"--device={name}: JAX sees no such device here (it sees {jax.devices()}). For NVIDIA GPUs install the "
-            "extra sgl-jax-engine[cuda12] or sgl-jax-engine[cuda13], whichever your driver supports."
-        ) from error
-    if int(index or 0) >= len(devices):
-        raise ConfigError(f"--device={name}: there are only {len(devices)} {platform} devices.")
-    return devices[int(index or 0)]
-
-
 def stacks_layers(dtype: jnp.dtype, *, on_cpu: bool) -> bool:
     """Whether the step scans over stacked layers instead of unrolling them.
 
@@ -151,7 +164,7 @@ def stacks_layers(dtype: jnp.dtype, *, on_cpu: bool) -> bool:
     return on_cpu and dtype == jnp.float32
 
 
-def _step_model(
+def step_model(
     config: EngineConfig,
     spec: ModelSpec,
     dtype: jnp.dtype,
@@ -159,23 +172,59 @@ def _step_model(
     attention: backends.PagedAttention,
     *,
     on_cpu: bool,
+    share: ModelSpec | None = None,
 ) -> StepModel:
+    """The step of a model, or of what one of several devices has of it."""
     family = model_class(spec.architecture)
+
+    def template(build: Callable[..., M]) -> Template[M]:
+        product = None if on_cpu else _grouped_product(config)
+        build = build if product is None else functools.partial(_with_product, build, product)
+        if share is None:
+            return Template(functools.partial(build, spec, dtype=dtype))
+        return share_template(build, spec, share, dtype)
+
     return StepModel(
-        ends=Template(lambda: family(spec, dtype=dtype)),
-        runs=_runs(family.layers(spec), spec, dtype),
+        ends=template(family),
+        runs=_runs(family.layers(spec), template),
         kinds=family.layer_kinds(spec),
         ropes=family.ropes(spec, max_seq_len),
         stacked=stacks_layers(dtype, on_cpu=on_cpu),
         activation_dtype=jnp.dtype(jnp.float32) if on_cpu else dtype,
         attention=attention,
         draws=not config.is_embedding,
+        vocabulary=None if share is None else SharedVocabulary(spec.vocab_size),
+        add_norm=None if on_cpu else _add_norm(attention),
     )
 
 
-def _runs(layers: Sequence[type[DecoderLayer]], spec: ModelSpec, dtype: jnp.dtype) -> tuple[Run, ...]:
+def _with_product(build: Callable[..., M], product: GroupedProduct, spec: ModelSpec, *, dtype: jnp.dtype) -> M:
+    return with_product(build(spec, dtype=dtype), product)
+
+
+def _grouped_product(config: EngineConfig) -> GroupedProduct | None:
+    """The GPU kernel for experts, unless plain XLA was asked for by name."""
+    if config.attention_backend in ("xla", "reference"):
+        return None
+    from sgl_jax.engine.layers.grouped_matmul import grouped_matmul  # likewise
+
+    return grouped_matmul
+
+
+def _add_norm(attention: backends.PagedAttention) -> AddNorm | None:
+    """The GPU kernel, where those of attention serve, too."""
+    if attention.store_projected is None:
+        return None
+    from sgl_jax.engine.layers import pallas_norm  # takes a second, and CPU engines never need it
+
+    return pallas_norm.add_norm
+
+
+def _runs(
+    layers: Sequence[type[DecoderLayer]], template_of: Callable[[type[DecoderLayer]], Template[DecoderLayer]]
+) -> tuple[Run, ...]:
     """Consecutive layers of one class as one run; all runs of a class share its template."""
-    templates = {layer: Template(functools.partial(layer, spec, dtype=dtype)) for layer in dict.fromkeys(layers)}
+    templates = {layer: template_of(layer) for layer in dict.fromkeys(layers)}
     runs = []
     for layer, same in itertools.groupby(layers):
         template = templates[layer]
@@ -191,11 +240,3 @@ def _limits(config: EngineConfig, *, on_cpu: bool) -> tuple[StepLimits, int]:
     # A step must hold one token of every running request, or decoding would take turns.
     max_tokens = max(min(chunk, config.max_prefill_tokens), max_slots)
     return StepLimits(max_tokens, min(chunk, max_tokens)), max_slots
-
-
-def _free_bytes(device: jax.Device) -> int:
-    """Memory that the pool may draw on: what the device has left, or the machine's available RAM."""
-    stats = device.memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats["bytes_in_use"])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -38,13 +38,14 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def device_report(device: str) -> DeviceReport:
-    """Looks for a device (`auto`, `cpu`, `cuda`, `cuda:N`) and computes something small on it."""
+    """Looks for a device (`auto`, `cpu`, `cuda`, `cuda:N`; of several the first) and computes something small on it."""
+    device = device.partition(",")[0]
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look must not take the memory of a server
     device_env.apply(EngineConfig(model_path="", device=device))
     import jax  # after its environment is in place
     import jax.numpy as jnp
 
-    from sgl_jax.engine.execution.build import find_device
+    from sgl_jax.engine.execution.devices import find_device
     from sgl_jax.engine.execution.kernels import find_out
 
     try:

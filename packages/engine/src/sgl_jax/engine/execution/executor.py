@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 
-from sgl_jax.engine.execution import device_env
+from sgl_jax.engine.execution import device_env, host_memory
 from sgl_jax.engine.execution.batch import Layout, PageDelta
 from sgl_jax.engine.execution.buckets import Bucket, BucketLadder
 from sgl_jax.engine.execution.pool import Pooled, make_pool, pool_inputs
@@ -32,6 +33,7 @@ from sgl_jax.engine.execution.step import (
     make_step,
     write_pages,
 )
+from sgl_jax.engine.parallel.mesh import EVERYWHERE, cut_of, everywhere, on_all
 from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotHistory, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.sampling.adjust import load, no_rules
 from sgl_jax.engine.sampling_params import SamplingParams
@@ -57,7 +59,8 @@ class DeviceExecutor:
         hidden_size: width of the residual stream.
         vocab_size: logits of a token.
         limits: bounds of a step.
-        device: where all of it lives.
+        device: where all of it lives, or the first of several.
+        mesh: these, if they are several: each runs the model's share in every step.
         programs: keeps what is compiled.
         row_rungs, token_rungs: see `BucketLadder`.
     """
@@ -76,6 +79,7 @@ class DeviceExecutor:
         vocab_size: int,
         limits: StepLimits,
         device: jax.Device,
+        mesh: Mesh | None = None,
         programs: ProgramStore,
         row_rungs: Sequence[int] | None = None,
         token_rungs: Sequence[int] | None = None,
@@ -90,16 +94,19 @@ class DeviceExecutor:
         self._model = model
         self._params = params
         self._pools = pools
-        self._device = device
+        self._on_cpu = device.platform == "cpu"
+        self._mesh = mesh
+        self._place = device if mesh is None else everywhere(mesh)
         self._programs = programs
         self._profiler = Profiler(device_env.cache_folder(os.environ) / "profiles")
         self._hidden_size = hidden_size
         self._vocab_size = vocab_size
         self._mask_words = -(-vocab_size // 32)
         self._state = DeviceState(
-            jnp.zeros(max_slots, jnp.int32, device=device),
-            jnp.zeros((max_slots, self.max_pages_per_slot), jnp.int32, device=device),
-            no_rules(max_slots, vocab_size, device),
+            # Brought there: each shape of jnp.zeros would be a program to compile, at every start.
+            jax.device_put(np.zeros(max_slots, np.int32), self._place),
+            jax.device_put(np.zeros((max_slots, self.max_pages_per_slot), np.int32), self._place),
+            no_rules(max_slots, vocab_size, self._place),
         )
         self._ladder = BucketLadder(
             limits.max_tokens, max_slots, row_rungs=row_rungs, token_rungs=token_rungs, decodes=model.draws
@@ -124,11 +131,12 @@ class DeviceExecutor:
             for done, job in enumerate(as_completed(jobs), start=1):
                 job.result()
                 on_progress(done, total)
-        runs = 1 if self._device.platform == "cpu" else _GPU_WARM_RUNS
+        runs = 1 if self._on_cpu else _GPU_WARM_RUNS
         for bucket in buckets * runs:
             self._run(bucket, StepPlan(()), look=not bucket.single).collect()
         self._write_overflow(PageDelta([self.max_slots], [0], [0]))
         self._load_rules(0, SamplingParams(), SlotHistory((), (), ()))
+        host_memory.give_back()
         elapsed, found = time.perf_counter() - begin, self._programs.hits
         logger.info("warm-up: %d programs in %.1f s, %d of them from the compile cache", total, elapsed, found)
 
@@ -152,7 +160,8 @@ class DeviceExecutor:
         for slot in plan.slots:
             if slot.history is not None:
                 self._load_rules(slot.slot, slot.sampling, slot.history)
-        uploaded = jax.device_put(packed, self._device)
+        # On one device the call uploads it, for a tenth of the host's time that `device_put` takes.
+        uploaded: Any = packed if self._mesh is None else jax.device_put(packed, self._place)
         masks = self._masks(bucket.num_rows, plan)
         self._pools, self._state, drawn = step(self._params, self._pools, self._state, uploaded, masks)
         looks = look or (plan.wants_scores if self._model.draws else plan.wants_pooled)
@@ -162,7 +171,7 @@ class DeviceExecutor:
         """At what a step has left of its tokens: scores them, or pools them where nothing is drawn."""
         assert drawn.hidden is not None, "tokens are looked at in buckets of several tokens a row"
         program = self._look or self._compile_look()
-        inputs = jax.device_put(self._look_inputs(plan), self._device)
+        inputs = jax.device_put(self._look_inputs(plan), self._place)
         found: Scores | Pooled = program(self._ends, drawn.hidden, inputs)
         return found
 
@@ -171,15 +180,16 @@ class DeviceExecutor:
 
     def _masks(self, num_rows: int, plan: StepPlan) -> jax.Array:
         """The plan's masks on the device; where nobody asks, an array that is never read and always there."""
-        if all(slot.mask is None for slot in plan.slots):
-            if num_rows not in self._no_masks:
-                self._no_masks[num_rows] = jnp.zeros((num_rows, self._mask_words), jnp.uint32, device=self._device)
+        is_masked = any(slot.mask is not None for slot in plan.slots)
+        if not is_masked and num_rows in self._no_masks:
             return self._no_masks[num_rows]
         masks = np.zeros((num_rows, self._mask_words), np.uint32)
+        if not is_masked:
+            return self._no_masks.setdefault(num_rows, jax.device_put(masks, self._place))
         for row, slot in enumerate(plan.slots):
             if slot.mask is not None:
                 masks[row] = slot.mask
-        return jax.device_put(masks, self._device)
+        return jax.device_put(masks, self._place)
 
     def _write_overflow(self, delta: PageDelta) -> None:
         """Writes pages that a step's packed plan has no room for (a long prompt's first chunk)."""
@@ -188,26 +198,25 @@ class DeviceExecutor:
             columns = np.full((3, _DELTA_CHUNK), self.max_slots, np.int32)
             count = min(_DELTA_CHUNK, len(delta) - begin)
             columns[:, :count] = [values[begin : begin + count] for values in delta]
-            uploaded = jax.device_put(columns, self._device)
+            uploaded = jax.device_put(columns, self._place)
             self._state = self._state._replace(block_table=write(self._state.block_table, uploaded))
 
     def _load_rules(self, slot: int, sampling: SamplingParams, history: SlotHistory) -> None:
         """Tells a slot how to adjust the logits of the request that has it now."""
         load_rules = self._load or self._compile_load()
-        row = upload_rules(sampling, history, self._vocab_size, self._device)
-        number = jax.device_put(np.int32(slot), self._device)
+        row = upload_rules(sampling, history, self._vocab_size, self._place)
+        number = jax.device_put(np.int32(slot), self._place)
         self._state = self._state._replace(rules=load_rules(self._state.rules, number, row))
 
     def _compile_step(self, bucket: Bucket) -> StepFunction:
         layout = Layout(bucket, self.page_size)
         packed = self._shape(layout.size)
         masks = self._shape(bucket.num_rows, self._mask_words, dtype=jnp.uint32)
-        compiled: StepFunction = self._programs.compile(
-            f"step {bucket}",
-            make_step(self._model, layout, self.limits.max_tokens),
-            *(self._params, self._pools, self._state, packed, masks),
-            donate=(1, 2),
-        )
+        step = make_step(self._model, layout, self.limits.max_tokens)
+        arguments = self._params, self._pools, self._state, packed, masks
+        if self._mesh is not None:
+            step = on_all(self._mesh, step, arguments, (cut_of(self._pools[0][0].stored), EVERYWHERE, EVERYWHERE))
+        compiled: StepFunction = self._programs.compile(f"step {bucket}", step, *arguments, donate=(1, 2))
         with self._lock:
             self._layouts[bucket] = layout
             self._steps[bucket] = compiled
@@ -230,20 +239,23 @@ class DeviceExecutor:
         return self._write_pages
 
     def _compile_load(self) -> jax.stages.Compiled:
-        row = upload_rules(SamplingParams(), SlotHistory((), (), ()), self._vocab_size, self._device)
+        row = upload_rules(SamplingParams(), SlotHistory((), (), ()), self._vocab_size, self._place)
         self._load = self._compile_small("load rules", load, self._state.rules, self._shape(), row, donate=(0,))
         return self._load
 
     def _compile_small(
         self, name: str, function: Callable[..., Any], *arguments: Any, donate: tuple[int, ...] = ()
     ) -> jax.stages.Compiled:
+        if self._mesh is not None:
+            function = on_all(self._mesh, function, arguments)
         compiled = self._programs.compile(name, function, *arguments, donate=donate)
         with self._lock:
             self.compiles += 1
         return compiled
 
     def _shape(self, *shape: int, dtype: jax.typing.DTypeLike = jnp.int32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=jax.sharding.SingleDeviceSharding(self._device))
+        sharding = self._place if isinstance(self._place, NamedSharding) else SingleDeviceSharding(self._place)
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
 
 class PendingResult:

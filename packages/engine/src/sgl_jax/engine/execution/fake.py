@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.config.pooling import Pooling
 from sgl_jax.engine.errors import ProfileError
+from sgl_jax.engine.messages import EngineInfo
 from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.sampling_params import MAX_CHOSEN_LOGPROBS
 
@@ -86,6 +88,28 @@ class FakeExecutor:
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Nothing to compile."""
         on_progress(0, 0)
+
+    def info(
+        self,
+        *,
+        max_model_len: int | None = None,
+        eos_token_ids: Sequence[int] = (),
+        pooling: Pooling | None = None,
+    ) -> EngineInfo:
+        """What a core around this executor says of itself. Its texts may fill the pool, unless `max_model_len` says."""
+        return EngineInfo(
+            model_path="fake",
+            architecture="Fake",
+            vocab_size=self._vocab_size,
+            max_model_len=max_model_len or self.num_pages * self.page_size,
+            max_total_tokens=self.num_pages * self.page_size,
+            max_running_requests=self.max_slots,
+            eos_token_ids=list(eos_token_ids),
+            dtype="none",
+            device="fake",
+            hidden_size=self._hidden_size,
+            pooling=pooling,
+        )
 
     def start_profile(self) -> str:
         """There is no device to look at."""

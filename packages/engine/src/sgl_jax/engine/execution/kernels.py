@@ -23,6 +23,10 @@ def find_kernels(config: EngineConfig, device: jax.Device) -> library.Library | 
     wanted = config.cpu_kernels
     if device.platform != "cpu" or wanted == "xla":
         return None
+    if config.tp_size > 1:
+        if wanted == "native":
+            raise ConfigError("--cpu-kernels=native: they serve one device only. Leave out --tp-size or this flag.")
+        return None
     try:
         kernels = library.load(kernels_folder())
     except library.Unavailable as error:

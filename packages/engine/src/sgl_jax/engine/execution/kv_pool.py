@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from sgl_jax.engine.attention import kv_write
 from sgl_jax.engine.attention.api import Pages
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.execution import host_memory
 from sgl_jax.engine.execution.step import Pools
 
 CPU_DEFAULT_TOKENS = 32768
@@ -89,12 +91,30 @@ def plan_pool(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, device: j
     return PoolPlan(num_pages, config.page_size, kept, num_bytes, dtype, compute_tokens)
 
 
-def make_pools(plan: PoolPlan, spec: ModelSpec, device: jax.Device, *, stacked: bool) -> Pools:
-    """Zeroed pages: one (keys, values) pair a layer (see `KV`), or one for all layers when stacked."""
+def make_pools(
+    plan: PoolPlan, spec: ModelSpec, device: jax.Device, *, stacked: bool, spread: NamedSharding | None = None
+) -> Pools:
+    """Zeroed pages: one (keys, values) pair a layer (see `KV`), or one for all layers when stacked.
+
+    On CPU they take memory as they are written to.
+
+    Args:
+        plan: their sizes.
+        spec: the model, or each device's share of it.
+        device: where they live, or one of several like it.
+        stacked: see above.
+        spread: over which devices, if over several; there each has the pages of its share.
+    """
+    cuts = 1 if spread is None or spread.is_fully_replicated else spread.mesh.size
     count, pages = (1, plan.num_pages * spec.num_layers) if stacked else (spec.num_layers, plan.num_pages)
-    shape = (pages, plan.page_size, spec.cache.heads, spec.cache.head_dim)
+    shape = (pages, plan.page_size, spec.cache.heads * cuts, spec.cache.head_dim)
 
     def zeros() -> Pages:
-        return kv_write.make_pages(shape, plan.dtype, device)
+        pages = kv_write.make_pages(shape, plan.dtype, device, spread)
+        if device.platform == "cpu":
+            for array in (pages.stored, pages.scale):
+                if array is not None:
+                    host_memory.forget_zeros(array)
+        return pages
 
     return tuple((zeros(), zeros() if spec.cache.values else None) for _ in range(count))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sgl_jax.engine.config.model_files import ModelFiles
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.execution.spread import Spread, check_packings, find_splits, put_shares, shapes
 from sgl_jax.engine.execution.step import Params, StepModel
 from sgl_jax.engine.layers.moe import Weights, at_rest
 from sgl_jax.engine.models.base import Template
@@ -47,6 +48,7 @@ def load_model(
     device: jax.Device,
     *,
     tiled_dtype: jnp.dtype | None = None,
+    spread: Spread | None = None,
     free_bytes: int,
     on_progress: ProgressCallback,
 ) -> tuple[StepModel, Params, str]:
@@ -59,20 +61,21 @@ def load_model(
         dtype: of what is neither packed nor tiled.
         device: where parameters go.
         tiled_dtype: of the matrices that are arranged for the CPU's native kernels; None arranges nothing.
+        spread: over which devices, if over several, and the model of a share.
         free_bytes: memory that there is for them, at most.
         on_progress: hears of parameters read.
 
     Returns:
-        The model with the matrices that are packed, all its leaves in the order that `step.Params` names, and a
-        sentence for people on the memory they take.
+        The model, or that of a share, with the matrices that are packed, all its leaves in the order that
+        `step.Params` names, and a sentence for people on the memory they take.
 
     Raises:
         ModelLoadError: the checkpoint is damaged or does not fit the model.
-        ConfigError: `gguf` for a checkpoint of another kind.
+        ConfigError: `gguf` for a checkpoint of another kind, or packed matrices that cannot be cut.
     """
-    runs = [LayerShapes(_shapes(run.layer), run.length, run.pooled) for run in model.runs]
+    runs = [LayerShapes(shapes(run.layer), run.length, run.pooled) for run in model.runs]
     fused = model_class(spec.architecture).FUSED
-    recipes = decoder_recipes(_shapes(model.ends), runs, fused=fused, stacked=model.stacked)
+    recipes = decoder_recipes(shapes(model.ends), runs, fused=fused, stacked=model.stacked)
     own_types = _own_types([model.ends, *(run.layer for run in model.runs)], dtype)
     recipes = {name: recipe._replace(dtype=own_types.get(leaf_path(name))) for name, recipe in recipes.items()}
     source = None if files.kind == "dummy" else adapt(open_source(files), spec)
@@ -89,23 +92,35 @@ def load_model(
         is_tiled = not {leaf_path(name), leaf_path(name.rpartition(".")[0])}.isdisjoint(tilings)
         return at_rest(array, device.platform) if ".experts." in name and not is_tiled else array
 
-    def place(name: str, array: npt.NDArray[np.generic]) -> jax.Array:
-        # One at a time: arrays that wait for the bus to a device would fill the host's memory.
-        return jax.block_until_ready(jax.device_put(settled(name, array), device))
+    packed = with_forms(model, {**forms, **tilings})
+    put: Callable[[str, npt.NDArray[np.generic]], jax.Array] = functools.partial(_put, device)
+    if spread is not None:
+        check_packings(model, spread.model, forms, spread.mesh.size)
+        whole, packed = packed, with_forms(spread.model, forms)
+        put = functools.partial(put_shares, find_splits(whole, packed, (spec, spread.share)), spread.mesh)
 
-    if source is None:
+    def place(name: str, array: npt.NDArray[np.generic]) -> jax.Array:
+        return put(name, settled(name, array))
+
+    if source is not None:
+        loaded = load_params(source, recipes, np.dtype(dtype), place=place, on_progress=on_progress)
+    elif spread is not None:
+        loaded = {}
+        for done, (name, recipe) in enumerate(recipes.items(), 1):  # never all of them on one device
+            made = dummy_params({name: recipe}, dtype, device)
+            loaded |= {leaf: place(leaf, np.asarray(array)) for leaf, array in made.items()}
+            on_progress(done, len(recipes))
+    else:
         made = dummy_params(recipes, dtype, device, on_progress=on_progress)
         settled_all = {name: settled(name, leaf) for name, leaf in made.items()}
         loaded = tiled_params(settled_all, recipes, place=functools.partial(jax.device_put, device=device))
-    else:
-        loaded = load_params(source, recipes, np.dtype(dtype), place=place, on_progress=on_progress)
     params = tuple(loaded.values())
-    model = _with_packed(model, {**forms, **tilings})
-    return model, params, _account(model, params, forms)
+    return packed, params, _account(packed, params, forms)
 
 
-def _shapes(template: Template[Any]) -> dict[str, tuple[int, ...]]:
-    return {name: leaf.shape for name, leaf in template.leaves.items()}
+def _put(device: jax.Device, name: str, array: npt.NDArray[np.generic]) -> jax.Array:
+    # One at a time: arrays that wait for the bus to a device would fill the host's memory.
+    return jax.block_until_ready(jax.device_put(array, device))
 
 
 def _own_types(templates: Sequence[Template[Any]], dtype: jnp.dtype) -> dict[str, np.dtype[Any]]:
@@ -131,7 +146,8 @@ def _settle(
     return "gguf" if platform == "cpu" or unpacked_bytes > free_bytes / 2 else "none"
 
 
-def _with_packed(model: StepModel, forms: Mapping[str, Form]) -> StepModel:
+def with_forms(model: StepModel, forms: Mapping[str, Form]) -> StepModel:
+    """The model with some matrices packed or tiled: leaf path -> what becomes of it."""
     if not forms:
         return model
     layers: dict[Template[DecoderLayer], Template[DecoderLayer]] = {}

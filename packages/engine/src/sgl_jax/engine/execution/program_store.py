@@ -21,18 +21,21 @@ import pickle
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental import serialize_executable
 
+from sgl_jax.engine.execution.xla_options import Options
+
 logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy")
 _DIGEST_BYTES = 32
+_MOST_COMPILERS = 16
 _UNUSABLE = (
     pickle.PickleError,
     jax.errors.JaxRuntimeError,
@@ -45,19 +48,24 @@ _UNUSABLE = (
 
 
 class ProgramStore:
-    """The programs of one model on one device. Threads may compile at the same time.
+    """The programs of one model on its devices. Threads may compile at the same time.
 
     Args:
         model: describes all that shapes a program and is not visible in the shapes of its arguments.
-        device: what programs run on.
+        devices: what programs run on, in the order of their mesh if they are several.
         folder: where they lie; None keeps none.
+        options: for the compiler, see `xla_options`.
     """
 
-    def __init__(self, model: str, device: jax.Device, folder: Path | None) -> None:
-        self._device = device
+    def __init__(
+        self, model: str, devices: Sequence[jax.Device], folder: Path | None, options: Options | None = None
+    ) -> None:
+        self._devices = devices
         self._folder = folder
-        self._surroundings = _surroundings(device)
+        self._options = dict(options or {})
+        self._surroundings = f"{_surroundings(devices)}\n{sorted(self._options.items())}"
         self._model = model
+        self._compilers = threading.Semaphore(_compilers(devices[0].platform))
         self._hits = itertools.count()
         self.hits = 0
 
@@ -86,7 +94,8 @@ class ProgramStore:
 
     def _compile(self, lowered: jax.stages.Lowered, text: str) -> jax.stages.Compiled:
         before = _listener.heard
-        program = lowered.compile()
+        with self._compilers:
+            program = compile_with(lowered, self._options)
         if _listener.heard > before:
             # What XLA:CPU read from JAX's cache it cannot write again: functions are missing in the copy.
             self._count()
@@ -111,7 +120,7 @@ class ProgramStore:
         try:
             payload, in_tree, out_tree = pickle.loads(stored)
             program = serialize_executable.deserialize_and_load(
-                payload, in_tree, out_tree, backend=self._device.client, execution_devices=[self._device]
+                payload, in_tree, out_tree, backend=self._devices[0].client, execution_devices=self._devices
             )
         except _UNUSABLE as error:
             logger.warning("a stored program is of no use and is compiled again: %s", error)
@@ -148,6 +157,25 @@ class ProgramStore:
             logger.debug("a compiled program could not be stored: %s", error)
 
 
+def compile_with(lowered: jax.stages.Lowered, options: Options) -> jax.stages.Compiled:
+    """Compiles with XLA's options, without those that its version does not know."""
+    known = dict(options)
+    while True:
+        try:
+            return lowered.compile(compiler_options=known or None)
+        except jax.errors.JaxRuntimeError as error:
+            unknown = next((name for name in known if f"No such compile option: '{name}'" in str(error)), None)
+            if unknown is None:
+                raise
+            logger.info("this version of XLA has no option %s; programs are compiled without it", unknown)
+            del known[unknown]
+
+
+def _compilers(platform: str) -> int:
+    """How many programs to compile at a time: on CPU each takes 200 MB, and XLA shares its work among two cores."""
+    return max((os.cpu_count() or 1) // 2, 1) if platform == "cpu" else _MOST_COMPILERS
+
+
 def own_folder(path: Path | None) -> Path | None:
     """The folder, made if it is missing; None, and a word in the log, where it is not this user's alone."""
     if path is None:
@@ -169,12 +197,13 @@ def _shapes(arguments: tuple[Any, ...]) -> str:
     return f"{tree} {[(leaf.shape, str(leaf.dtype)) for leaf in leaves]}"
 
 
-def _surroundings(device: jax.Device) -> str:
+def _surroundings(devices: Sequence[jax.Device]) -> str:
     """What programs depend on, besides what they compute."""
+    device, numbers = devices[0], [device.id for device in devices]
     return "\n".join(
         [
             *(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES),
-            f"{device.platform} {device.device_kind} {device.id} {device.client.platform_version}",
+            f"{device.platform} {device.device_kind} {numbers} {device.client.platform_version}",
             _processor(),
             os.environ.get("XLA_FLAGS", ""),
             f"{jax.config.jax_default_matmul_precision} {jax.config.jax_enable_x64}",  # type: ignore[attr-defined]

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from jax import lax
 
 from sgl_jax.engine.execution.step import StepModel
-from sgl_jax.engine.models.base import Template
-from sgl_jax.engine.models.decoder import Decoder
 from sgl_jax.engine.plan import StepPlan
 from sgl_jax.engine.sampling.logprobs import Logprobs, chosen_logprobs, no_logprobs, token_logprobs
 from sgl_jax.engine.sampling_params import MAX_CHOSEN_LOGPROBS
@@ -64,7 +62,7 @@ def make_score(model: StepModel) -> ScoreFunction:
     Row t of what it returns is the log-probability of `targets[t]` behind token t, the likeliest tokens there, and the
     chosen ones; where a target is `NO_TARGET`, it is arbitrary.
     """
-    return functools.partial(_score, model.ends)
+    return functools.partial(_score, model)
 
 
 def score_inputs(plan: StepPlan, num_tokens: int, num_rows: int) -> ScoreInputs:
@@ -85,14 +83,12 @@ def score_inputs(plan: StepPlan, num_tokens: int, num_rows: int) -> ScoreInputs:
     return ScoreInputs(targets, rows, chosen)
 
 
-def _score(
-    template: Template[Decoder], leaves: tuple[jax.Array, ...], hidden: jax.Array, inputs: ScoreInputs
-) -> Scores:
-    ends = template.bind(leaves)
+def _score(model: StepModel, leaves: tuple[jax.Array, ...], hidden: jax.Array, inputs: ScoreInputs) -> Scores:
+    ends = model.ends.bind(leaves)
     chosen = jnp.asarray(inputs.chosen)
     rows = hidden.shape[0]
     size = min(BLOCK, rows)
-    shape = jax.eval_shape(ends.logits, hidden[:size])
+    shape = jax.eval_shape(lambda some: model.whole(ends.logits(some)), hidden[:size])
 
     def nothing(count: int) -> Scores:
         return Scores(no_logprobs(count, shape.shape[1]), jnp.zeros((count, chosen.shape[1]), jnp.float32))
@@ -103,7 +99,7 @@ def _score(
         wanted, row = (lax.dynamic_slice_in_dim(field, start, size) for field in (inputs.targets, inputs.row))
 
         def look() -> Scores:
-            logits = ends.logits(lax.dynamic_slice_in_dim(hidden, start, size))
+            logits = model.whole(ends.logits(lax.dynamic_slice_in_dim(hidden, start, size)))
             return Scores(token_logprobs(logits, jnp.maximum(wanted, 0)), chosen_logprobs(logits, chosen[row]))
 
         part = lax.cond((wanted != NO_TARGET).any(), look, lambda: nothing(size))

@@ -10,7 +10,9 @@ from sgl_jax.engine.sampling.adjust import ENDS, IN_PROMPT, MAX_COUNT, LogitRule
 from sgl_jax.engine.sampling_params import MAX_LOGIT_BIAS, SamplingParams
 
 
-def upload_rules(sampling: SamplingParams, history: SlotHistory, vocab_size: int, device: jax.Device) -> LogitRules:
+def upload_rules(
+    sampling: SamplingParams, history: SlotHistory, vocab_size: int, device: jax.Device | jax.sharding.Sharding
+) -> LogitRules:
     """One slot's rules, packed on the host; as much to upload for a long sequence as for a short one."""
     generated, counts = np.unique(np.asarray(history.generated_ids, np.int32), return_counts=True)
     tokens = np.zeros(vocab_size, np.uint16)

@@ -22,13 +22,15 @@ from jax import lax
 
 from sgl_jax.engine.attention.api import RaggedRows
 from sgl_jax.engine.attention.backends import PagedAttention
+from sgl_jax.engine.execution.attending import StepAttention
 from sgl_jax.engine.execution.batch import ROW_FLOATS, Layout
 from sgl_jax.engine.layers.rotary import Rope, rotation
-from sgl_jax.engine.models.base import KV, LayerContext, LayerKind, Template
+from sgl_jax.engine.models.base import KV, AddNorm, LayerContext, LayerKind, Template
 from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
+from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.sampling.adjust import LogitRules, Masks, adjust, count_drawn
 from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs, no_logprobs
-from sgl_jax.engine.sampling.sampler import SamplingInputs, sample
+from sgl_jax.engine.sampling.sampler import SamplingInputs, is_greedy, sample
 
 
 class DeviceState(NamedTuple):
@@ -87,6 +89,8 @@ class StepModel(NamedTuple):
         activation_dtype: type of the residual stream.
         attention: the backend.
         draws: whether tokens are drawn; an engine that embeds only looks at what the step leaves.
+        vocabulary: where each of several devices runs a share of the model, how its logits make up a whole.
+        add_norm: residual sums and norms as one kernel, where the device has one.
     """
 
     ends: Template[Decoder]
@@ -97,6 +101,12 @@ class StepModel(NamedTuple):
     activation_dtype: jnp.dtype
     attention: PagedAttention
     draws: bool = True
+    vocabulary: SharedVocabulary | None = None
+    add_norm: AddNorm | None = None
+
+    def whole(self, logits: jax.Array) -> jax.Array:
+        """Logits of the ends as float32[R, vocab], where devices have a part of the vocabulary each."""
+        return logits if self.vocabulary is None else self.vocabulary.whole(logits)
 
     @property
     def window(self) -> int | None:
@@ -159,13 +169,14 @@ def _step(
 
     ends = model.ends.bind(params[: len(model.ends.leaves)])
     hidden = ends.embed(token_ids).astype(model.activation_dtype)
-    attend = functools.partial(_attend, model.attention, rows, layout.bucket.single, page, positions % page_size, live)
+    attention = StepAttention(model.attention, rows, layout.bucket.single, page, positions % page_size, live)
     rotations = [rotation(positions, rope) for rope in model.ropes]
 
     def context(layer: jax.Array | int, page_offset: jax.Array | int, stack_index: jax.Array | int) -> LayerContext:
         window, rope = _traits(model.kinds, rotations, layer)
-        own_attend = functools.partial(attend, window=window, page_offset=page_offset)
-        return LayerContext(positions, rope, own_attend, live, stack_index)
+        attend = attention.of_layer(window, page_offset)
+        projected = attention.projected_of_layer(window, page_offset, rope)
+        return LayerContext(positions, rope, attend, live, stack_index, projected, model.add_norm, row_len.sum())
 
     fold = _fold_stacked if model.stacked else _fold_unrolled
     hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)
@@ -174,7 +185,7 @@ def _step(
         nothing = Drawn(jnp.zeros_like(slot), no_logprobs(slot.shape[0], 1), seen)
         return kv, state._replace(block_table=block_table), nothing
 
-    logits = ends.logits(hidden[jnp.maximum(field["row_start"] + row_len - 1, 0)])
+    logits = ends.logits(hidden[jnp.maximum(field["row_start"] + row_len - 1, 0)], (row_len > 0).sum())
     sampling = SamplingInputs(
         temperature=field["temperature"],
         top_k=field["top_k"],
@@ -185,8 +196,19 @@ def _step(
     )
     adjusts = field["adjust"] > 0
     masks = Masks(mask_bits, field["masked"] > 0)
-    drawn = sample(adjust(logits, state.rules, slot, kv_len, adjusts, masks), sampling)
-    logprobs = gather_logprobs(logits, drawn, (field["logprobs"] > 0).any())
+    wants_logprobs = (field["logprobs"] > 0).any()
+
+    def draw() -> tuple[jax.Array, Logprobs]:
+        whole = model.whole(logits)
+        drawn = sample(adjust(whole, state.rules, slot, kv_len, adjusts, masks), sampling)
+        return drawn, gather_logprobs(whole, drawn, wants_logprobs)
+
+    if (vocabulary := model.vocabulary) is None:
+        drawn, logprobs = draw()
+    else:
+        simple = is_greedy(sampling).all() & ~(adjusts | masks.wanted | wants_logprobs).any()
+        nothing_more = no_logprobs(slot.shape[0], vocabulary.size)
+        drawn, logprobs = lax.cond(simple, lambda: (vocabulary.likeliest(logits), nothing_more), draw)
     target = jnp.where(field["sample"] > 0, slot, num_slots)
     rules = count_drawn(state.rules, jnp.where(adjusts, slot, num_slots), drawn)
     state = DeviceState(state.last_tokens.at[target].set(drawn, mode="drop"), block_table, rules)
@@ -220,58 +242,24 @@ def _traits(
     return windows[layer], (cos, sin)
 
 
-def _attend(
-    attention: PagedAttention,
-    rows: RaggedRows,
-    single: bool,
-    page: jax.Array,
-    offset: jax.Array,
-    live: jax.Array,
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array | None,
-    kv: KV,
-    *,
-    scale: float,
-    softcap: float | None = None,
-    sinks: jax.Array | None = None,
-    window: jax.Array | int | None,
-    page_offset: jax.Array | int,
-) -> tuple[jax.Array, KV]:
-    """Writes the new keys and values, then attends over all of them."""
-    num_pages, page_size = kv[0].shape[:2]
-    # Padding goes past the end of the pool, each token elsewhere: indices stay distinct and are dropped.
-    nowhere = num_pages * page_size + jnp.arange(live.shape[0], dtype=jnp.int32)
-    slots = jnp.where(live, (page + page_offset) * page_size + offset, nowhere)
-    key_pages = attention.write(kv[0], key, slots)
-    value_pages = None if kv[1] is None or value is None else attention.write(kv[1], value, slots)
-    out = attention.attend(
-        query,
-        key_pages,
-        key_pages if value_pages is None else value_pages,
-        rows,
-        scale=scale,
-        window=window,
-        softcap=softcap,
-        sinks=sinks,
-        page_offset=page_offset,
-        single_token_rows=single,
-    )
-    return out, (key_pages, value_pages)
-
-
 def _fold_unrolled(
     model: StepModel, leaves: Params, kv: Pools, hidden: jax.Array, context: ContextOf
 ) -> tuple[jax.Array, Pools]:
     pools: list[KV] = []
+    delta: jax.Array | None = None
     for run in model.runs:
         width = len(run.layer.leaves)
         for _ in range(run.length):
             own, leaves = leaves[:width], leaves[width:]
             index = len(pools)
-            hidden, pool = run.layer.bind(own)(hidden, kv[index], context(index, 0, 0))
+            layer, own_context = run.layer.bind(own), context(index, 0, 0)
+            if model.add_norm is not None and layer.may_leave_sum:
+                hidden, delta, pool = layer.without_last_sum(hidden, delta, kv[index], own_context)
+            else:
+                hidden, delta = hidden if delta is None else hidden + delta, None
+                hidden, pool = layer(hidden, kv[index], own_context)
             pools.append(pool)
-    return hidden, tuple(pools)
+    return hidden if delta is None else hidden + delta, tuple(pools)
 
 
 def _fold_stacked(

@@ -27,10 +27,14 @@ class Linear(nnx.Module):
 
     Attributes:
         PACKABLE: parameters that may be packed, see `quantization.matrix`.
+        PARTIAL: cut along its weight's inputs, its answers are partial, see `parallel.modules`.
+        mesh_axis: then, over which axis of devices they are summed.
     """
 
     PACKABLE: ClassVar[tuple[str, ...]] = ("weight",)
+    PARTIAL: ClassVar[int] = -1
     weight: Weight
+    mesh_axis: str | None = None
 
     def __init__(self, in_features: int, out_features: int, *, dtype: jnp.dtype, bias: bool = False) -> None:
         self.weight = nnx.Param(jnp.zeros((out_features, in_features), dtype))
@@ -39,6 +43,9 @@ class Linear(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """float[T, in] -> float[T, out]."""
         y = apply_weight(x, self.weight)
+        if self.mesh_axis is not None:
+            # In x's type, as it would travel on: half the bytes between devices, where that is bfloat16.
+            y = lax.psum(y.astype(x.dtype), self.mesh_axis).astype(jnp.float32)
         if self.bias is not None:
             y = y + self.bias[...].astype(jnp.float32)
         return y.astype(x.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,7 +11,15 @@ from jax import lax
 
 
 class RMSNorm(nnx.Module):
-    """Normalises the last axis in float32, then scales by `weight`."""
+    """Normalises the last axis in float32, then scales by `weight`.
+
+    Attributes:
+        PARTIAL: cut along this axis of its weight, it sees a part of each vector, see `parallel.modules`.
+        mesh_axis: then, over which axis of devices the mean is taken.
+    """
+
+    PARTIAL: ClassVar[int] = -1
+    mesh_axis: str | None = None
 
     def __init__(self, size: int, *, eps: float, dtype: jnp.dtype) -> None:
         self.weight = nnx.Param(jnp.zeros((size,), dtype))
@@ -18,20 +28,27 @@ class RMSNorm(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """float[..., size] -> the same shape and type."""
         x32 = x.astype(jnp.float32)
-        x32 = x32 * lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
+        mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
+        if self.mesh_axis is not None:
+            mean_square = lax.pmean(mean_square, self.mesh_axis)
+        x32 = x32 * lax.rsqrt(mean_square + self.eps)
         return (self.scale() * x32).astype(x.dtype)
 
     def scale(self) -> jax.Array:
         """float32[size], what the normalised vector is multiplied by."""
-        return self.weight[...].astype(jnp.float32)
+        return self.factor().astype(jnp.float32)
+
+    def factor(self) -> jax.Array:
+        """The same in whatever type it is at hand, for kernels that convert it themselves."""
+        return self.weight[...]
 
 
 class OffsetRMSNorm(RMSNorm):
     """The same, scaled by `1 + weight`."""
 
-    def scale(self) -> jax.Array:
-        """float32[size], what the normalised vector is multiplied by."""
-        return 1.0 + super().scale()
+    def factor(self) -> jax.Array:
+        """float32[size]."""
+        return 1.0 + self.weight[...].astype(jnp.float32)
 
 
 class LayerNorm(nnx.Module):

@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import jax
 from flax import nnx
 
-from sgl_jax.engine.attention.api import Pages
+from sgl_jax.engine.attention.api import HeadNorms, Pages
 from sgl_jax.engine.quantization.matrix import Form, packable, with_packed
 
 KV = tuple[Pages, Pages | None]
@@ -47,7 +47,33 @@ class Attend(Protocol):
         softcap: float | None = None,
         sinks: jax.Array | None = None,
     ) -> tuple[jax.Array, KV]:
-        """Returns float32[T, H, D] and the updated pages; see `attention.api` for the options."""
+        """Returns float[T, H, D] and the updated pages; see `attention.api` for the options."""
+
+
+class AttendProjected(Protocol):
+    """The same from the product for q, k and v on: norms, rotation, write and attention; see `api.StoreProjected`."""
+
+    def __call__(
+        self,
+        qkv_tf: jax.Array,
+        kv: KV,
+        *,
+        heads: tuple[int, int, int],
+        norms: HeadNorms | None,
+        scale: float,
+        softcap: float | None = None,
+        sinks: jax.Array | None = None,
+    ) -> tuple[jax.Array, KV] | None:
+        """Returns what `Attend` returns; None where this shape has no kernel."""
+
+
+class AddNorm(Protocol):
+    """A residual sum and its norm as one kernel; see `layers.pallas_norm.add_norm`."""
+
+    def __call__(
+        self, hidden: jax.Array, delta: jax.Array | None, norm: nnx.Module
+    ) -> tuple[jax.Array, jax.Array] | None:
+        """Returns the sum and the norm of it; None where this norm has no kernel."""
 
 
 class LayerContext(NamedTuple):
@@ -59,6 +85,9 @@ class LayerContext(NamedTuple):
         attend: attention over this layer's pages.
         live: bool[T], false for padding.
         stack_index: int32[] or int, the layer's place in the stack that its pooled parameters (`Run`) share.
+        attend_projected: what layers whose queries and keys are turned in the plain way may use instead.
+        add_norm: residual sums and norms as one, where the device has a kernel for it.
+        num_live: int32[], how many tokens are live; they come first. None where nobody counted.
     """
 
     positions: jax.Array
@@ -66,6 +95,9 @@ class LayerContext(NamedTuple):
     attend: Attend
     live: jax.Array
     stack_index: jax.Array | int = 0
+    attend_projected: AttendProjected | None = None
+    add_norm: AddNorm | None = None
+    num_live: jax.Array | None = None
 
 
 class Template(Generic[M]):

@@ -53,6 +53,6 @@ class Cohere2ForCausalLM(Decoder):
         """The rotation of layers with a window, then none."""
         return (*super().ropes(spec, max_seq_len), no_rotation(spec.rope.rotary_dim))
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
+    def logits(self, hidden: jax.Array, live: jax.Array | None = None) -> jax.Array:
         """float[R, hidden] -> float32[R, vocab]."""
-        return super().logits(hidden) * self.logit_scale
+        return super().logits(hidden, live) * self.logit_scale

@@ -12,14 +12,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sgl_jax.engine.attention.api import HeadNorms
 from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.layers import fused
 from sgl_jax.engine.layers.embedding import Embedding
 from sgl_jax.engine.layers.linear import Linear
 from sgl_jax.engine.layers.mlp import GatedMLP
 from sgl_jax.engine.layers.norm import LayerNorm, RMSNorm
 from sgl_jax.engine.layers.rope_scaling import make_rope
 from sgl_jax.engine.layers.rotary import Rope, rotate
-from sgl_jax.engine.models.base import KV, LayerContext, LayerKind
+from sgl_jax.engine.models.base import KV, AddNorm, LayerContext, LayerKind
 
 Norm = RMSNorm | LayerNorm
 
@@ -67,15 +69,39 @@ class Attention(nnx.Module):
 
     def __call__(self, x: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
         """float[T, hidden] -> float[T, hidden] and the updated pages."""
+        out, kv = self.attend(self.qkv_proj(x), kv, context)
+        return self.o_proj(out.astype(x.dtype)), kv
+
+    def attend(self, qkv: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
+        """What lies between the two products: float[T, (H + 2 K) D] -> float32[T, H * D] and the updated pages."""
         num_heads, num_kv_heads, d = self.heads
-        tokens = x.shape[0]
-        qkv = self.qkv_proj(x).reshape(tokens, num_heads + 2 * num_kv_heads, d)
-        query, key, value = jnp.split(qkv, [num_heads, num_heads + num_kv_heads], axis=1)
-        query, key = self.normalize(query, key)
-        query, key = (rotate(vectors, context.rope, interleaved=self.INTERLEAVED) for vectors in (query, key))
+        tokens = qkv.shape[0]
         sinks = None if self.sinks is None else self.sinks[...]
-        out, kv = context.attend(query, key, value, kv, scale=self.scale, softcap=self.softcap, sinks=sinks)
-        return self.o_proj(out.reshape(tokens, num_heads * d).astype(x.dtype)), kv
+        attended = self._attend_projected(qkv, kv, context, sinks)
+        if attended is None:
+            qkv = qkv.reshape(tokens, num_heads + 2 * num_kv_heads, d)
+            query, key, value = jnp.split(qkv, [num_heads, num_heads + num_kv_heads], axis=1)
+            query, key = self.normalize(query, key)
+            query, key = (rotate(vectors, context.rope, interleaved=self.INTERLEAVED) for vectors in (query, key))
+            attended = context.attend(query, key, value, kv, scale=self.scale, softcap=self.softcap, sinks=sinks)
+        out, kv = attended
+        return out.reshape(tokens, num_heads * d), kv
+
+    def _attend_projected(
+        self, qkv: jax.Array, kv: KV, context: LayerContext, sinks: jax.Array | None
+    ) -> tuple[jax.Array, KV] | None:
+        """What lies between the two products as one step, where the device has a kernel for it."""
+        own_ways = self.INTERLEAVED or type(self).normalize is not Attention.normalize
+        if context.attend_projected is None or own_ways:
+            return None
+        norms = None
+        if self.HEAD_NORMS:
+            if not isinstance(self.q_norm, RMSNorm) or not isinstance(self.k_norm, RMSNorm):
+                return None
+            norms = HeadNorms(self.q_norm.factor(), self.k_norm.factor(), self.q_norm.eps)
+        return context.attend_projected(
+            qkv, kv, heads=self.heads, norms=norms, scale=self.scale, softcap=self.softcap, sinks=sinks
+        )
 
 
 class SelfAttention(Protocol):
@@ -122,9 +148,62 @@ class DecoderLayer(nnx.Module):
 
     def __call__(self, hidden: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV]:
         """float[T, hidden] -> float[T, hidden] and the updated pages."""
-        attended, kv = self.self_attn(self.input_layernorm(hidden), kv, context)
-        hidden = hidden + attended
-        return hidden + self.mlp(self.post_attention_layernorm(hidden)), kv
+        found = self._in_few_calls(hidden, kv, context)
+        if found is not None:
+            return found
+        hidden, delta, kv = self.without_last_sum(hidden, None, kv, context)
+        return hidden + delta, kv
+
+    def _in_few_calls(self, hidden: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV] | None:
+        """The same by kernels that span several layers, if the block is of the plain make and there are such."""
+        attention = self.self_attn
+        if not isinstance(attention, Attention) or type(attention).__call__ is not Attention.__call__:
+            return None
+        qkv = fused.normed_product(hidden, self.input_layernorm, attention.qkv_proj, context.num_live)
+        if qkv is None:
+            return None
+        out, kv = attention.attend(qkv, kv, context)
+        norm = self.post_attention_layernorm
+        finished = fused.finished_block(hidden, out, attention.o_proj, norm, self.mlp, context.num_live)
+        if finished is None:
+            hidden = hidden + attention.o_proj(out.astype(hidden.dtype))
+            finished = hidden + self.mlp(norm(hidden))
+        return finished, kv
+
+    @property
+    def may_leave_sum(self) -> bool:
+        """Whether `without_last_sum` says what this block does: a family with a `__call__` of its own need not ask."""
+        return type(self).__call__ is DecoderLayer.__call__
+
+    def without_last_sum(
+        self, hidden: jax.Array, delta: jax.Array | None, kv: KV, context: LayerContext
+    ) -> tuple[jax.Array, jax.Array, KV]:
+        """The same, but its last sum is left to the next block, whose first norm can be one kernel with it.
+
+        Args:
+            hidden: float[T, hidden].
+            delta: the sum that the block before left, if it did.
+            kv: pages.
+            context: of the layer.
+
+        Returns:
+            Two addends float[T, hidden], and the updated pages.
+        """
+        hidden, x = added_and_normed(hidden, delta, self.input_layernorm, context.add_norm)
+        attended, kv = self.self_attn(x, kv, context)
+        hidden, x = added_and_normed(hidden, attended, self.post_attention_layernorm, context.add_norm)
+        return hidden, self.mlp(x), kv
+
+
+def added_and_normed(
+    hidden: jax.Array, delta: jax.Array | None, norm: Norm, together: AddNorm | None
+) -> tuple[jax.Array, jax.Array]:
+    """The residual stream after an addition, and the norm of that."""
+    found = None if together is None else together(hidden, delta, norm)
+    if found is None:
+        hidden = hidden if delta is None else hidden + delta
+        found = hidden, norm(hidden)
+    return found
 
 
 class Decoder(nnx.Module):
@@ -166,8 +245,17 @@ class Decoder(nnx.Module):
         """int32[T] -> dtype[T, hidden]."""
         return self.embed_tokens(token_ids)
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
-        """float[R, hidden] -> float32[R, vocab]."""
+    def logits(self, hidden: jax.Array, live: jax.Array | None = None) -> jax.Array:
+        """float[R, hidden] -> float32[R, vocab].
+
+        Args:
+            hidden: what the last layer left.
+            live: int32[], how many rows count, the first ones; None is all.
+        """
+        weight = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        logits = fused.normed_weight(hidden, self.norm, weight, live)
+        if logits is not None:
+            return logits
         hidden = self.norm(hidden)
         if self.lm_head is None:
             return self.embed_tokens.attend(hidden)

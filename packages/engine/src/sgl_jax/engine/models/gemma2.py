@@ -60,9 +60,9 @@ class Gemma2ForCausalLM(GemmaForCausalLM):
         """A window in the first layer and in every other one after it."""
         return window_kinds(spec, sliding_layers(spec, lambda layer: layer % 2 == 0))
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
+    def logits(self, hidden: jax.Array, live: jax.Array | None = None) -> jax.Array:
         """float[R, hidden] -> float32[R, vocab]."""
-        logits = super().logits(hidden)
+        logits = super().logits(hidden, live)
         if self.logit_softcap is None:
             return logits
         return self.logit_softcap * jnp.tanh(logits / self.logit_softcap)

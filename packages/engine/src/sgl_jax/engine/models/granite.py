@@ -48,6 +48,6 @@ class GraniteForCausalLM(Decoder):
         """int32[T] -> dtype[T, hidden]."""
         return super().embed(token_ids) * self.embedding_multiplier
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
+    def logits(self, hidden: jax.Array, live: jax.Array | None = None) -> jax.Array:
         """float[R, hidden] -> float32[R, vocab]."""
-        return super().logits(hidden) / self.logits_scaling
+        return super().logits(hidden, live) / self.logits_scaling

@@ -59,6 +59,10 @@ class Tiled(NamedTuple):
     shape: tuple[int, int]
     tiling: Tiling
 
+    def stack(self) -> products.Stack:
+        """It and its siblings, for the kernels."""
+        return products.Stack(self.tiles, self.tiling.form, self.shape[0])
+
 
 class TiledMatrix(nnx.Module):
     """A matrix [out, in], or matrices [E, out, in] of as many experts.
@@ -97,8 +101,7 @@ class TiledMatrix(nnx.Module):
 
 def tiled_matmul(x: jax.Array, tiled: Tiled) -> jax.Array:
     """float[T, in] times tiled[out, in] transposed: float32[T, out]."""
-    form, exact = tiled.tiling.form, tiled.tiling.exact
-    return products.matmul(x, tiled.tiles, tiled.number, form, tiled.shape[0], exact=exact)
+    return products.matmul(x, tiled.stack(), tiled.number, exact=tiled.tiling.exact)
 
 
 def choose_tilings(packable: Iterable[str], forms: Mapping[str, PackFormat], dtype: jnp.dtype) -> dict[str, Tiling]:

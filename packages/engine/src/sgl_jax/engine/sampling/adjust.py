@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from jax import lax
 
 from sgl_jax.engine.sampling_params import MAX_LOGIT_BIAS
@@ -48,14 +50,18 @@ class LogitRules(NamedTuple):
     bias: jax.Array
 
 
-def no_rules(slots: int, vocab_size: int, device: jax.Device) -> LogitRules:
+def no_rules(slots: int, vocab_size: int, device: jax.Device | jax.sharding.Sharding) -> LogitRules:
     """Zeros of the right shapes, to be overwritten by `load`."""
+
+    def zeros(dtype: npt.DTypeLike, *shape: int) -> jax.Array:
+        return jax.device_put(np.zeros(shape, dtype), device)  # each jnp.zeros would be a program to compile
+
     return LogitRules(
-        jnp.zeros((slots, vocab_size), jnp.uint16, device=device),
-        jnp.zeros((slots, 3), jnp.float32, device=device),
-        jnp.zeros(slots, jnp.int32, device=device),
-        jnp.zeros((slots, MAX_LOGIT_BIAS), jnp.int32, device=device),
-        jnp.zeros((slots, MAX_LOGIT_BIAS), jnp.float32, device=device),
+        zeros(np.uint16, slots, vocab_size),
+        zeros(np.float32, slots, 3),
+        zeros(np.int32, slots),
+        zeros(np.int32, slots, MAX_LOGIT_BIAS),
+        zeros(np.float32, slots, MAX_LOGIT_BIAS),
     )
 
 

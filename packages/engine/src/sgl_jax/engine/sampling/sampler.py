@@ -12,6 +12,7 @@ and a step whose rows all need only candidates runs it over 64 tokens instead of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ CANDIDATES = 64
 _FLOOR = -87.0
 """exp() of anything lower is 0 in float32."""
 _BISECTIONS = 30
+_BITS_A_PASS = 3
+"""Bisections that one pass over the logits stands for, where passes are not a loop."""
 
 
 class SamplingInputs(NamedTuple):
@@ -48,13 +51,18 @@ class SamplingInputs(NamedTuple):
 
 def sample(logits: jax.Array, inputs: SamplingInputs) -> jax.Array:
     """float32[R, V] -> int32[R]."""
-    greedy = (inputs.temperature < GREEDY_EPSILON) | (inputs.top_k == 1)
+    greedy = is_greedy(inputs)
     likeliest = select.argmax(logits)
     return lax.cond(
         greedy.all(),
         lambda: likeliest,
         lambda: jnp.where(greedy, likeliest, _draw(logits, greedy, inputs)),
     )
+
+
+def is_greedy(inputs: SamplingInputs) -> jax.Array:
+    """bool[R]: whose token is the likeliest one."""
+    return (inputs.temperature < GREEDY_EPSILON) | (inputs.top_k == 1)
 
 
 class _Filter(NamedTuple):
@@ -152,20 +160,44 @@ def _bisected_threshold(
     def highest(enough: jax.Array, measure: jax.Array) -> jax.Array:
         """The highest threshold whose kept tokens still measure at least `enough`."""
 
-        def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            low, high = bounds
-            middle = (low + high) / 2
-            holds = jnp.where(logits >= middle[:, None], measure, 0.0).sum(-1) >= enough
-            return jnp.where(holds, middle, low), jnp.where(holds, high, middle)
+        def holds(thresholds: jax.Array) -> jax.Array:
+            kept = jnp.where(logits[:, None] >= thresholds[:, :, None], measure[:, None], 0.0)
+            return kept.sum(-1) >= enough[:, None]
 
         bounds = top + inputs.temperature * _FLOOR, top
-        return lax.fori_loop(0, _BISECTIONS, halve, bounds)[0]
+        return lax.platform_dependent(
+            *bounds,
+            cuda=functools.partial(narrowed_without_loop, holds),
+            default=functools.partial(narrowed, holds),
+        )
 
     by_count = highest(top_k, jnp.ones_like(logits))
     kept = jnp.where(logits >= by_count[:, None], weights, 0.0)
     by_mass = highest(inputs.top_p * kept.sum(-1), kept)
     by_both = jnp.where(inputs.top_p < 1, jnp.maximum(by_count, by_mass), by_count)
     return jnp.maximum(by_both, _min_p_threshold(top, inputs))
+
+
+def narrowed(holds: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
+    """float32[R]: the highest number between the bounds of which bool[R, N] `holds`(float32[R, N]) is still true."""
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) / 2
+        is_held = holds(middle[:, None])[:, 0]
+        return jnp.where(is_held, middle, low), jnp.where(is_held, high, middle)
+
+    return lax.fori_loop(0, _BISECTIONS, halve, (low, high))[0]
+
+
+def narrowed_without_loop(holds: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
+    """The same in a few passes of several questions each: a loop would break the step's CUDA graph in two."""
+    parts = jnp.arange(1, 1 << _BITS_A_PASS, dtype=jnp.float32) / (1 << _BITS_A_PASS)
+    for _ in range(_BISECTIONS // _BITS_A_PASS):
+        width = high - low
+        held = holds(low[:, None] + width[:, None] * parts).sum(-1) / (1 << _BITS_A_PASS)
+        low, high = low + width * held, low + width * (held + 1 / (1 << _BITS_A_PASS))
+    return low
 
 
 def _gumbel(seed: jax.Array, position: jax.Array, token: jax.Array) -> jax.Array:

@@ -1,85 +1,17 @@
-// Vectors of floats, as wide as the instructions of the including file allow. No include guard against other files:
-// everything is private to the file that includes it (see isa.h).
+// What attention does with vectors, besides arithmetic: shuffles, and elements as pools store them.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
 #include "attention.h"
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "vector.h"
 
 namespace sgl::attention {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8;
-#else
-constexpr int kLanes = 4;
-#endif
-
-typedef float Vec __attribute__((vector_size(4 * kLanes)));
-typedef uint32_t Ints __attribute__((vector_size(4 * kLanes)));
-typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-typedef uint32_t UnalignedInts __attribute__((vector_size(4 * kLanes), aligned(2), may_alias));
-
 constexpr float kMasked = -1e30f;
-
-inline Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
-inline void store(float* to, Vec x) { *reinterpret_cast<UnalignedVec*>(to) = x; }
-inline Vec all(float x) { return x - Vec{}; }
-inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
-inline Ints bits(Vec x) { return reinterpret_cast<Ints>(x); }
-inline Vec floats(Ints x) { return reinterpret_cast<Vec>(x); }
-
-// a * b + c
-inline Vec fma(Vec a, Vec b, Vec c) {
-#if defined(__AVX512F__)
-  return _mm512_fmadd_ps(a, b, c);
-#elif defined(__AVX2__)
-  return _mm256_fmadd_ps(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
-inline float sum(Vec x) {
-  float total = 0;
-  for (int i = 0; i < kLanes; ++i) total += x[i];
-  return total;
-}
-
-inline float largest(Vec x) {
-  float top = x[0];
-  for (int i = 1; i < kLanes; ++i) top = x[i] > top || x[i] != x[i] ? x[i] : top;
-  return top;
-}
-
-// e^x to 1e-7 of itself; 0 below -87, and NaN stays NaN. Cody & Waite's reduction, Taylor's series to the sixth power.
-inline Vec exp(Vec x) {
-  const Vec capped = x > 88.0f ? all(88.0f) : x;
-  const Vec magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold
-  const Vec shifted = fma(capped, all(1.44269504f), magic);
-  const Vec whole = shifted - magic;
-  const Vec rest = fma(whole, all(2.12194440e-4f), fma(whole, all(-0.693359375f), capped));
-  Vec series = all(1.0f / 720);
-  series = fma(series, rest, all(1.0f / 120));
-  series = fma(series, rest, all(1.0f / 24));
-  series = fma(series, rest, all(1.0f / 6));
-  series = fma(series, rest, all(0.5f));
-  series = fma(series, rest, all(1.0f));
-  series = fma(series, rest, all(1.0f));
-  const Vec power = floats((bits(shifted) << 23) + bits(all(1.0f)));
-  return x < -87.0f ? all(0.0f) : series * power;
-}
-
-inline Vec tanh(Vec x) { return all(1.0f) - all(2.0f) / (exp(x + x) + 1.0f); }
 
 #if defined(__AVX512F__)
 #define SGL_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30

@@ -34,11 +34,13 @@ Isa detect() {
   const bool more = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0;
   return more && has_bit(eax, 5) ? Isa::avx512bf16 : Isa::avx512;
 }
+#elif defined(__aarch64__)
+Isa detect() { return Isa::neon; }
 #else
 Isa detect() { return Isa::portable; }
 #endif
 
-std::atomic<int> most_allowed{static_cast<int>(Isa::avx512bf16)};
+std::atomic<int> most_allowed{static_cast<int>(Isa::neon)};
 
 }  // namespace
 
@@ -49,6 +51,8 @@ Isa isa() {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::neon:
+      return "NEON";
     case Isa::avx512bf16:
       return "AVX512 with VNNI and BF16";
     case Isa::avx512:
@@ -69,7 +73,7 @@ Isa limit_isa(Isa most) {
 
 extern "C" const char* sgl_isa_name() { return sgl::isa_name(sgl::isa()); }
 
-// 0 is portable, 3 the best; see Isa.
+// By number, see Isa; 0 is portable.
 extern "C" int sgl_limit_isa(int most) {
   return static_cast<int>(sgl::limit_isa(static_cast<sgl::Isa>(most)));
 }

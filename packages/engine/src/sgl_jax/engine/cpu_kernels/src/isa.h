@@ -11,12 +11,13 @@
 
 namespace sgl {
 
-// Each includes those before it.
+// Each of x86 includes those before it.
 enum class Isa {
   portable,
   avx2,        // and FMA, F16C
   avx512,      // F, BW, DQ, VL and VNNI
   avx512bf16,  // and BF16
+  neon,        // what all 64-bit ARM processors have; only there
 };
 
 // The best that this machine has, unless set_isa asked for less.

@@ -65,7 +65,11 @@ static constexpr int64_t prepared_bytes(int64_t rows, int64_t k) {
   return rows * (2 * (k + 1) + 2 * 4 * (k / kGroup)) + 3 * 64;
 }
 
-// What one instruction set provides. Both functions may be called for parts of the rows, or of the columns, by several
+// Of gated feed-forward blocks; the numbers are known to `products.py`.
+enum class Activation { silu, gelu_tanh };
+constexpr int kActivations = 2;
+
+// What one instruction set provides. These functions may be called for parts of the rows, or of the columns, by several
 // threads at once.
 struct MatmulKernels {
   // Where the parts of the prepared form lie in `scratch` (aligned to 64 bytes).
@@ -75,9 +79,17 @@ struct MatmulKernels {
   // Blocks of columns [begin, end) of y[M, N]. `exact` takes activations as float32 where the matrix is in groups.
   void (*multiply)(Format format, bool exact, const Activations& x, const char* tiles, int64_t begin, int64_t end,
                    float* y, int64_t n);
+  // out = scale * x / sqrt(mean(x^2) + eps), of one row.
+  void (*normalize)(const float* x, const float* scale, float eps, int64_t size, float* out);
+  // out = activation(gates) * ups
+  void (*gate)(Activation activation, const float* gates, const float* ups, int64_t size, float* out);
 };
 
+// Those for this machine.
+const MatmulKernels& matmul_kernels();
+
 extern const MatmulKernels kMatmulPortable;
+extern const MatmulKernels kMatmulNeon;
 extern const MatmulKernels kMatmulAvx2;
 extern const MatmulKernels kMatmulAvx512;
 extern const MatmulKernels kMatmulAvx512Bf16;

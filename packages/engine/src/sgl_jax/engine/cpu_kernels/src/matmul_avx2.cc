@@ -1,9 +1,10 @@
 #include "lanes_avx2.h"
 
+#include "rowwise.h"
 #include "tiles.h"
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulAvx2 = {plan, prepare, multiply};
+extern const MatmulKernels kMatmulAvx2 = {plan, prepare, multiply, normalize, gate};
 
 }  // namespace sgl

@@ -1,96 +1,84 @@
-// What XLA calls: products with arranged matrices, and rows of them.
-#include "matmul.h"
-
+// What XLA calls: products with arranged matrices, all of a block that comes after its attention, and rows of matrices.
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
 
-#include "isa.h"
 #include "rows.h"
-#include "threads.h"
-#include "xla/ffi/api/ffi.h"
+#include "stack.h"
 
 namespace sgl {
 namespace {
 
 namespace ffi = xla::ffi;
-using Floats = ffi::Buffer<ffi::F32>;
-using Index = ffi::BufferR0<ffi::S32>;
 
-// What a piece of a loop reads should take a few microseconds, far more than it takes to get the piece.
-constexpr int64_t kPieceBytes = 24 * 1024;
-// Rows of activations that are brought into their form by one thread.
+// Rows that one thread looks up.
 constexpr int64_t kRowsPerPiece = 8;
 
-const MatmulKernels& kernels() {
-#if defined(SGL_X86)
-  switch (isa()) {
-    case Isa::avx512bf16:
-      return kMatmulAvx512Bf16;
-    case Isa::avx512:
-      return kMatmulAvx512;
-    case Isa::avx2:
-      return kMatmulAvx2;
-    default:
-      break;
-  }
-#endif
-  return kMatmulPortable;
-}
-
-// Memory that a thread keeps from one product to the next.
-char* scratch(int64_t bytes) {
-  thread_local std::unique_ptr<char[]> memory;
-  thread_local int64_t held = 0;
-  if (held < bytes) {
-    memory.reset(new char[bytes]);
-    held = bytes;
-  }
-  return memory.get();
-}
-
-// The matrix [N, K] that is meant, out of a stack of them; null if the buffer holds no whole number of such.
-const char* find_matrix(const ffi::AnyBuffer& stack, const Index& index, Format format, int64_t n, int64_t k) {
-  const int64_t bytes = column_blocks(n) * column_block_bytes(format, k);
-  const int64_t held = static_cast<int64_t>(stack.size_bytes());
-  if (bytes == 0 || held == 0 || held % bytes != 0) return nullptr;
-  const int64_t wanted = std::clamp<int64_t>(*index.typed_data(), 0, held / bytes - 1);
-  return static_cast<const char*>(stack.untyped_data()) + wanted * bytes;
-}
-
-ffi::Error bad_stack() { return ffi::Error::InvalidArgument("the stack of tiles does not fit the product's shape"); }
-
-ffi::Error matmul(Floats x, ffi::AnyBuffer stack, Index index, int64_t format_number, bool exact,
-                  ffi::ResultBuffer<ffi::F32> y) {
+ffi::Error matmul(Floats x, Floats norm, Floats bias, ffi::AnyBuffer stack, Number index, Number live, int64_t format,
+                  bool exact, float eps, ffi::ResultBuffer<ffi::F32> y) {
   const int64_t rows = x.dimensions()[0], k = x.dimensions()[1], n = y->dimensions()[1];
   if (rows == 0) return ffi::Error::Success();
-  const Format format = static_cast<Format>(format_number);
-  const char* tiles = find_matrix(stack, index, format, n, k);
-  if (tiles == nullptr) return bad_stack();
-  const MatmulKernels& kernel = kernels();
-  const float* values = x.typed_data();
-  const Activations plan = kernel.plan(format, exact, values, rows, k, scratch(prepared_bytes(rows, k)));
-  parallel_for(rows, kRowsPerPiece,
-               [&](int64_t begin, int64_t end) { kernel.prepare(format, plan, values, begin, end); });
-  const int64_t grain = std::max<int64_t>(1, kPieceBytes / (column_block_bytes(format, k) * rows));
+  Matrix matrix;
+  if (!find_matrix(stack, index, format, n, k, matrix)) return bad_stack();
+  const auto fits = [](const Floats& buffer, int64_t size) {
+    return buffer.element_count() == 0 || static_cast<int64_t>(buffer.element_count()) == size;
+  };
+  if (!fits(norm, k) || !fits(bias, n)) return ffi::Error::InvalidArgument("sgl_matmul: shapes do not fit");
+  const int64_t used = live_rows(live, rows);
   float* to = y->typed_data();
-  parallel_for(column_blocks(n), grain, [&](int64_t begin, int64_t end) {
-    kernel.multiply(format, exact, plan, tiles, begin, end, to, n);
+  clear_rows(to, used, rows, n);
+  if (used == 0) return ffi::Error::Success();
+  by_rows(used, bytes_of(matrix), [&](int64_t begin, int64_t end) {
+    const float* from = x.typed_data() + begin * k;
+    const Activations plan = prepared(matrix, exact, from, end - begin, {optional(norm), eps});
+    multiply(matrix, exact, plan, optional(bias), to + begin * n);
   });
   return ffi::Error::Success();
 }
 
-ffi::Error take_rows(ffi::AnyBuffer stack, Index index, ffi::BufferR1<ffi::S32> rows, int64_t format_number, int64_t n,
+// hidden += attended W_o^T;  hidden += (activation(g) * u) W_down^T,  where g, u = normalised hidden times W_gate_up^T.
+// Where rows are divided among the threads, these need not meet before all is done (see product.h).
+ffi::Error finish_block(Floats hidden, Floats attended, Floats norm, ffi::AnyBuffer output_stack,
+                        ffi::AnyBuffer gate_up_stack, ffi::AnyBuffer down_stack, Number index, Number live,
+                        int64_t output_format, int64_t gate_up_format, int64_t down_format, bool exact, float eps,
+                        int64_t inner, int64_t activation, ffi::ResultBuffer<ffi::F32> out) {
+  const int64_t rows = hidden.dimensions()[0], size = hidden.dimensions()[1], heads = attended.dimensions()[1];
+  if (rows == 0) return ffi::Error::Success();
+  Matrix output, gate_up, down;
+  if (!find_matrix(output_stack, index, output_format, size, heads, output) ||
+      !find_matrix(gate_up_stack, index, gate_up_format, 2 * inner, size, gate_up) ||
+      !find_matrix(down_stack, index, down_format, size, inner, down)) {
+    return bad_stack();
+  }
+  if (attended.dimensions()[0] != rows || static_cast<int64_t>(norm.element_count()) != size || inner % kColumns != 0 ||
+      activation < 0 || activation >= kActivations) {
+    return ffi::Error::InvalidArgument("sgl_finish_block: shapes do not fit");
+  }
+  const int64_t used = live_rows(live, rows);
+  float* to = out->typed_data();
+  clear_rows(to, used, rows, size);
+  if (used == 0) return ffi::Error::Success();
+  by_rows(used, bytes_of(output) + bytes_of(gate_up) + bytes_of(down), [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin;
+    const float *before = hidden.typed_data() + begin * size, *own = attended.typed_data() + begin * heads;
+    float* after = to + begin * size;
+    multiply_and_add(output, exact, prepared(output, exact, own, count, {}), before, after);
+    auto* gated = reinterpret_cast<float*>(scratch(Purpose::gated, count * inner * 4));
+    multiply_and_gate(gate_up, exact, prepared(gate_up, exact, after, count, {norm.typed_data(), eps}),
+                      static_cast<Activation>(activation), gated);
+    multiply_and_add(down, exact, prepared(down, exact, gated, count, {}), after, after);
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error take_rows(ffi::AnyBuffer stack, Number index, ffi::BufferR1<ffi::S32> rows, int64_t format, int64_t n,
                      ffi::ResultBuffer<ffi::F32> out) {
   const int64_t k = out->dimensions()[1];
-  const Format format = static_cast<Format>(format_number);
-  const char* tiles = find_matrix(stack, index, format, n, k);
-  if (tiles == nullptr) return bad_stack();
+  Matrix matrix;
+  if (!find_matrix(stack, index, format, n, k, matrix)) return bad_stack();
   const int32_t* wanted = rows.typed_data();
   float* to = out->typed_data();
   parallel_for(rows.dimensions()[0], kRowsPerPiece, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {
-      unpack_row(format, tiles, std::clamp<int64_t>(wanted[at], 0, n - 1), k, to + at * k);
+      unpack_row(matrix.format, matrix.tiles, std::clamp<int64_t>(wanted[at], 0, n - 1), k, to + at * k);
     }
   });
   return ffi::Error::Success();
@@ -101,11 +89,15 @@ ffi::Error take_rows(ffi::AnyBuffer stack, Index index, ffi::BufferR1<ffi::S32> 
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_matmul, sgl::matmul,
                               xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // x [T, in]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // norm [in] or empty
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // bias [out] or empty
+                                  .Arg<xla::ffi::AnyBuffer>()                // tiles
+                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // index
+                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // live
                                   .Attr<int64_t>("format")
                                   .Attr<bool>("exact")
+                                  .Attr<float>("eps")
                                   .Ret<xla::ffi::Buffer<xla::ffi::F32>>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_take_rows, sgl::take_rows,
@@ -115,4 +107,23 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_take_rows, sgl::take_rows,
                                   .Arg<xla::ffi::BufferR1<xla::ffi::S32>>()
                                   .Attr<int64_t>("format")
                                   .Attr<int64_t>("n")
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_finish_block, sgl::finish_block,
+                              xla::ffi::Ffi::Bind()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // hidden [T, size]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // attended [T, H D]
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // norm [size]
+                                  .Arg<xla::ffi::AnyBuffer>()                // tiles of o_proj
+                                  .Arg<xla::ffi::AnyBuffer>()                // of gate_up_proj
+                                  .Arg<xla::ffi::AnyBuffer>()                // of down_proj
+                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // index
+                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // live
+                                  .Attr<int64_t>("output_format")
+                                  .Attr<int64_t>("gate_up_format")
+                                  .Attr<int64_t>("down_format")
+                                  .Attr<bool>("exact")
+                                  .Attr<float>("eps")
+                                  .Attr<int64_t>("inner")
+                                  .Attr<int64_t>("activation")
                                   .Ret<xla::ffi::Buffer<xla::ffi::F32>>());

@@ -1,9 +1,10 @@
 #include "lanes_portable.h"
 
+#include "rowwise.h"
 #include "tiles.h"
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulPortable = {plan, prepare, multiply};
+extern const MatmulKernels kMatmulPortable = {plan, prepare, multiply, normalize, gate};
 
 }  // namespace sgl

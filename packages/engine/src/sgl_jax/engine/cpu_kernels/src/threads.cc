@@ -108,6 +108,9 @@ class Pool {
 
   // The life of helper `number`, which begins with 1.
   [[noreturn]] void serve(int number) {
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "sgl-kernels");  // for `top -H` and `perf`
+#endif
     uint32_t last = 0;
     const auto next_loop = [this, &last] { return loop_number() != last; };
     for (;;) {

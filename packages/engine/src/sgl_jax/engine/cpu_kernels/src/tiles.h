@@ -18,7 +18,7 @@ using sgl::kColumns;
 using sgl::kGroup;
 
 // How far ahead of its use a matrix is fetched: a stream from memory needs about a microsecond of it under way.
-constexpr int64_t kPrefetchBytes = 2048;
+constexpr int64_t kPrefetchBytes = 4096;
 
 inline void prefetch(const char* from, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + kPrefetchBytes + at);

@@ -1,0 +1,14 @@
+#if defined(__aarch64__)
+
+#include "lanes_neon.h"
+
+#include "rowwise.h"
+#include "tiles.h"
+
+namespace sgl {
+
+extern const MatmulKernels kMatmulNeon = {plan, prepare, multiply, normalize, gate};
+
+}  // namespace sgl
+
+#endif

@@ -1,0 +1,109 @@
+#include "product.h"
+
+#include <memory>
+
+#include "isa.h"
+
+namespace sgl {
+
+const MatmulKernels& matmul_kernels() {
+#if defined(SGL_X86)
+  switch (isa()) {
+    case Isa::avx512bf16:
+      return kMatmulAvx512Bf16;
+    case Isa::avx512:
+      return kMatmulAvx512;
+    case Isa::avx2:
+      return kMatmulAvx2;
+    default:
+      break;
+  }
+#elif defined(__aarch64__)
+  if (isa() == Isa::neon) return kMatmulNeon;
+#endif
+  return kMatmulPortable;
+}
+
+char* scratch(Purpose purpose, int64_t bytes) {
+  struct Memory {
+    std::unique_ptr<char[]> all;
+    int64_t held = 0;
+  };
+  thread_local Memory memories[4];
+  Memory& memory = memories[static_cast<int>(purpose)];
+  if (memory.held < bytes) {
+    memory.all.reset(new char[bytes + 64]);
+    memory.held = bytes;
+  }
+  return memory.all.get() + (-reinterpret_cast<uintptr_t>(memory.all.get()) & 63);
+}
+
+Activations prepared(const Matrix& matrix, bool exact, const float* x, int64_t rows, Norm norm) {
+  const MatmulKernels& kernel = matmul_kernels();
+  const int64_t k = matrix.k;
+  float* normalized = nullptr;
+  if (norm.scale != nullptr) {
+    normalized = reinterpret_cast<float*>(scratch(Purpose::normalized, rows * k * static_cast<int64_t>(sizeof(float))));
+  }
+  const float* from = normalized == nullptr ? x : normalized;
+  const Activations plan =
+      kernel.plan(matrix.format, exact, from, rows, k, scratch(Purpose::activations, prepared_bytes(rows, k)));
+  parallel_for(rows, std::max<int64_t>(1, kPieceActivations / k), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end && normalized != nullptr; ++row) {
+      kernel.normalize(x + row * k, norm.scale, norm.eps, k, normalized + row * k);
+    }
+    kernel.prepare(matrix.format, plan, from, begin, end);
+  });
+  return plan;
+}
+
+void multiply(const Matrix& matrix, bool exact, const Activations& x, const float* bias, float* y) {
+  const MatmulKernels& kernel = matmul_kernels();
+  const int64_t blocks = column_blocks(matrix.n);
+  parallel_for(blocks, blocks_a_piece(matrix, x.rows, blocks), [&](int64_t begin, int64_t end) {
+    kernel.multiply(matrix.format, exact, x, matrix.tiles, begin, end, y, matrix.n);
+    if (bias == nullptr) return;
+    const int64_t last = std::min(end * kColumns, matrix.n);
+    for (int64_t row = 0; row < x.rows; ++row) {
+      for (int64_t column = begin * kColumns; column < last; ++column) y[row * matrix.n + column] += bias[column];
+    }
+  });
+}
+
+void multiply_and_add(const Matrix& matrix, bool exact, const Activations& x, const float* addend, float* y) {
+  const MatmulKernels& kernel = matmul_kernels();
+  const int64_t all = column_blocks(matrix.n), together = blocks_a_tile(x.rows);
+  parallel_for(all, blocks_a_piece(matrix, x.rows, all), [&](int64_t begin, int64_t end) {
+    auto* tile = reinterpret_cast<float*>(scratch(Purpose::tile, x.rows * together * kColumns * 4));
+    for (int64_t block = begin; block < end; block += together) {
+      const int64_t blocks = std::min(together, end - block), first = block * kColumns;
+      const int64_t columns = std::min(blocks * kColumns, matrix.n - first);
+      multiply_tile(kernel, matrix, exact, x, block, blocks, tile);
+      for (int64_t row = 0; row < x.rows; ++row) {
+        const float* product = tile + row * blocks * kColumns;
+        const int64_t at = row * matrix.n + first;
+        for (int64_t column = 0; column < columns; ++column) y[at + column] = addend[at + column] + product[column];
+      }
+    }
+  });
+}
+
+void multiply_and_gate(const Matrix& matrix, bool exact, const Activations& x, Activation activation, float* out) {
+  const MatmulKernels& kernel = matmul_kernels();
+  const int64_t inner = matrix.n / 2, half = inner / kColumns, together = blocks_a_tile(x.rows);
+  parallel_for(half, blocks_a_piece(matrix, x.rows, half), [&](int64_t begin, int64_t end) {
+    auto* gates = reinterpret_cast<float*>(scratch(Purpose::tile, 2 * x.rows * together * kColumns * 4));
+    float* ups = gates + x.rows * together * kColumns;
+    for (int64_t block = begin; block < end; block += together) {
+      const int64_t blocks = std::min(together, end - block), columns = blocks * kColumns;
+      multiply_tile(kernel, matrix, exact, x, block, blocks, gates);
+      multiply_tile(kernel, matrix, exact, x, half + block, blocks, ups);
+      for (int64_t row = 0; row < x.rows; ++row) {
+        kernel.gate(activation, gates + row * columns, ups + row * columns, columns,
+                    out + row * inner + block * kColumns);
+      }
+    }
+  });
+}
+
+}  // namespace sgl

@@ -1,0 +1,65 @@
+"""From `--device` and `--tp-size` to JAX's devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import jax
+
+from sgl_jax.engine.errors import ConfigError
+
+
+def find_device(name: str) -> jax.Device:
+    """The JAX device for `auto`, `cpu`, `cuda` or `cuda:N`; the first one of several.
+
+    Raises:
+        ConfigError: as `find_devices`.
+    """
+    return find_devices(name, 1)[0]
+
+
+def find_devices(name: str, count: int) -> list[jax.Device]:
+    """The JAX devices for `auto`, `cpu`, `cuda` (the first ones), `cuda:N` or `cuda:N,M`.
+
+    Args:
+        name: see above. Where it names devices, they are as many as asked for (`EngineConfig` sees to it), or one.
+        count: how many.
+
+    Raises:
+        ConfigError: there are not so many; the message says what there is and what to do.
+    """
+    if name == "auto":
+        return _choose(name, jax.devices(), range(count))
+    platform, _, listed = name.partition(":")
+    indices = listed.split(",") if listed else []
+    if platform not in ("cpu", "cuda") or not all(index.isdigit() for index in indices):
+        raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N or cuda:N,M, got {name!r}.")
+    try:
+        devices = jax.devices("gpu" if platform == "cuda" else "cpu")
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--device={name}: JAX sees no such device here (it sees {jax.devices()}). For NVIDIA GPUs install the "
+            "extra sgl-jax-engine[cuda12] or sgl-jax-engine[cuda13], whichever your driver supports."
+        ) from error
+    return _choose(name, devices, [int(index) for index in indices] or range(count))
+
+
+def _choose(name: str, devices: Sequence[jax.Device], indices: Sequence[int]) -> list[jax.Device]:
+    if max(indices) < len(devices):
+        return [devices[index] for index in indices]
+    platform = devices[0].platform
+    hint = ""
+    if platform == "cpu" and len(indices) > 1:
+        hint = f" Set XLA_FLAGS=--xla_force_host_platform_device_count={len(indices)} for as many."
+    asked = f"--device={name}" if len(indices) == 1 else f"--device={name} --tp-size={len(indices)}"
+    raise ConfigError(f"{asked}: there are only {len(devices)} {platform} devices.{hint}")
+
+
+def free_bytes(devices: Sequence[jax.Device]) -> int:
+    """Memory that each of them has left; on CPU, its part of the machine's available RAM."""
+    found = [device.memory_stats() for device in devices]
+    known = [int(stats["bytes_limit"] - stats["bytes_in_use"]) for stats in found if stats and "bytes_limit" in stats]
+    if known:
+        return min(known)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)

@@ -1,0 +1,1 @@
+"""One model over several devices: a share of it each, and sums between them."""
