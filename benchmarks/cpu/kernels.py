@@ -1,7 +1,7 @@
 """The native CPU kernels: GB/s and GF/s of each, and a decoding step with and without them.
 
     uv run python benchmarks/cpu/kernels.py             # kernels
-    uv run python benchmarks/cpu/kernels.py native xla  # decoding steps of SmolLM2 at 1, 8 and 32 sequences
+    uv run python benchmarks/cpu/kernels.py native xla  # decoding steps of SmolLM2 at 1, 8, 16 and 32 sequences
 
 The fastest of many runs counts: what else the machine does only slows them down.
 """
@@ -20,8 +20,8 @@ from sgl_jax.engine.execution import device_env
 
 SHAPES = ((960, 576), (576, 576), (3072, 576), (576, 1536), (49152, 576))
 """(out, in) of SmolLM2's matrices."""
-TOKENS = (1, 8, 32, 256)
-SEQUENCES = (1, 8, 32)
+TOKENS = (1, 8, 16, 32, 256)
+SEQUENCES = (1, 8, 16, 32)
 SECONDS = 0.2
 LAYERS = 30
 """Matrices in a stack, so that none is in the cache when its turn comes."""
@@ -57,8 +57,10 @@ def measure_kernels() -> None:
 
                 @jax.jit
                 def through(x, tiles, form=form, rows=rows, layers=layers):
+                    stack = products.Stack(tiles, form, rows)
+
                     def layer(x, number):
-                        return x * 1.0001, products.matmul(x, tiles, number, form, rows, exact=form == "f32")[0, 0]
+                        return x * 1.0001, products.matmul(x, stack, number, exact=form == "f32")[0, 0]
 
                     return jax.lax.scan(layer, x, jnp.arange(layers, dtype=jnp.int32))[1]
 

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from sgl_jax.engine.core import EngineCore
 from sgl_jax.engine.execution.fake import FakeExecutor, script
-from sgl_jax.engine.messages import EngineInfo, GenerateRequest
+from sgl_jax.engine.messages import GenerateRequest
 from sgl_jax.engine.plan import StepLimits
 from sgl_jax.engine.sampling_params import SamplingParams
 
@@ -84,18 +84,7 @@ def _core(chance: random.Random, num_pages: int, page_size: int, slots: int, win
         limits=StepLimits(chance.randrange(slots, 80), chance.randrange(1, 80)),
         window=window,
     )
-    info = EngineInfo(
-        model_path="fake",
-        architecture="Fake",
-        vocab_size=VOCAB,
-        max_model_len=num_pages * page_size,
-        max_total_tokens=num_pages * page_size,
-        max_running_requests=slots,
-        eos_token_ids=[],
-        dtype="none",
-        device="fake",
-    )
-    return EngineCore(executor, info, overlap=chance.random() < 0.7, prefix_cache=chance.random() < 0.8)
+    return EngineCore(executor, executor.info(), overlap=chance.random() < 0.7, prefix_cache=chance.random() < 0.8)
 
 
 def _arrivals(chance: random.Random) -> Iterator[int]:
