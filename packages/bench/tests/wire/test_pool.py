@@ -10,7 +10,7 @@ import pytest
 
 from sgl_jax.bench.wire.address import ServerAddress
 from sgl_jax.bench.wire.connection import Reply
-from sgl_jax.bench.wire.errors import BrokenAnswerError, ConnectError
+from sgl_jax.bench.wire.errors import BrokenAnswerError, ConnectError, DroppedError
 from sgl_jax.bench.wire.pool import ConnectionPool
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -75,6 +75,28 @@ def test_a_server_that_wants_to_close_gets_a_new_connection() -> None:
 
     _with_pool(server, use)
     assert server.connections == 2
+
+
+def test_a_server_that_closes_kept_connections_without_a_word_gets_a_new_one_each_time() -> None:
+    server = _Server(OK, None, OK, OK)
+
+    async def use(pool: ConnectionPool) -> None:
+        for _ in range(3):
+            assert (await pool.exchange(REQUEST)).body == b"ok"
+
+    _with_pool(server, use)
+    assert server.connections == 3, "one that was closed, and one for each request since"
+
+
+def test_a_new_connection_that_is_closed_is_not_tried_again() -> None:
+    server = _Server(None, OK)
+
+    async def use(pool: ConnectionPool) -> None:
+        with pytest.raises(DroppedError, match="before its answer began"):
+            await pool.exchange(REQUEST)
+
+    _with_pool(server, use)
+    assert server.connections == 1
 
 
 def test_exchanges_at_the_same_time_have_connections_of_their_own() -> None:

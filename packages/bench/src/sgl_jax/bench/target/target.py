@@ -69,13 +69,12 @@ class Target:
             TimeoutError: there is none within `timeout` seconds.
             WireError: no connection, or no HTTP.
         """
-        async with asyncio.timeout(timeout), self._pool.lease() as connection:
-            return await connection.exchange(http_request("GET", path, self._options, self._pool.address))
+        async with asyncio.timeout(timeout):
+            return await self._pool.exchange(http_request("GET", path, self._options, self._pool.address))
 
     async def _stream(self, spec: RequestSpec, answer: AnswerReader, record: RequestRecord) -> None:
         request = generation_request(spec, self._options, self._pool.address)
-        async with self._pool.lease() as connection:
-            reply = await connection.exchange(request, answer.feed)
+        reply = await self._pool.exchange(request, answer.feed)
         if reply.ok:
             answer.finish()
         else:

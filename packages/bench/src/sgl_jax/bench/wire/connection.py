@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sgl_jax.bench.record import Clock
-from sgl_jax.bench.wire.errors import BrokenAnswerError
+from sgl_jax.bench.wire.errors import BrokenAnswerError, DroppedError
 from sgl_jax.bench.wire.response import ResponseReader
 
 Receive = Callable[[float, bytes], None]
@@ -64,6 +64,11 @@ class Connection(asyncio.BufferedProtocol):
         self._lost = False
 
     @property
+    def used(self) -> bool:
+        """Whether an exchange has begun on it."""
+        return self._response is not None
+
+    @property
     def reusable(self) -> bool:
         """Whether another exchange may begin."""
         return not self._lost and self._answered is None and (self._response is None or self._response.reusable)
@@ -77,10 +82,11 @@ class Connection(asyncio.BufferedProtocol):
                 raises ends the exchange and is raised here.
 
         Raises:
+            DroppedError: the server closed the connection before its answer began.
             BrokenAnswerError: the answer broke off or is no HTTP/1.1.
         """
         if self._lost or self._transport is None:
-            raise BrokenAnswerError("the server closed the connection before its answer began")
+            raise DroppedError("the server closed the connection before its answer began")
         self._response, self._receive, self._body = ResponseReader(), receive, []
         self._answered = self._loop.create_future()
         self._transport.write(request)

@@ -13,3 +13,7 @@ class ConnectError(WireError):
 
 class BrokenAnswerError(WireError):
     """An answer began, or should have begun, and broke off or made no sense."""
+
+
+class DroppedError(BrokenAnswerError):
+    """The connection was closed before an answer began."""

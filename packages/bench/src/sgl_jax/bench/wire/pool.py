@@ -12,8 +12,8 @@ from typing import Self
 
 from sgl_jax.bench.record import Clock
 from sgl_jax.bench.wire.address import ServerAddress
-from sgl_jax.bench.wire.connection import Connection, ReadBuffer
-from sgl_jax.bench.wire.errors import ConnectError
+from sgl_jax.bench.wire.connection import Connection, ReadBuffer, Receive, Reply
+from sgl_jax.bench.wire.errors import ConnectError, DroppedError
 
 _KEEP_SECONDS = 4.0
 """Uvicorn drops idle connections after 5 s, and a POST that meets a dropped one cannot be repeated."""
@@ -36,6 +36,7 @@ class ConnectionPool:
         self._clock = clock
         self._buffer = ReadBuffer()
         self._idle: list[tuple[float, Connection]] = []
+        self._keeps = True
         self._hosts: list[str] = []
         self._tls = ssl.create_default_context() if address.secure else None
 
@@ -53,6 +54,27 @@ class ConnectionPool:
         self._idle.clear()
         await asyncio.sleep(0)  # transports close in the loop's next round
 
+    async def exchange(self, request: bytes, receive: Receive | None = None) -> Reply:
+        """Send `request` on a kept connection or a new one, and return its answer; see `Connection.exchange`.
+
+        Some servers close a connection behind a stream and do not say so (llama.cpp's does). A request that meets such
+        a close is sent again on a new connection, and no connection is kept from then on.
+
+        Raises:
+            ConnectError: nobody answers there.
+            BrokenAnswerError: the answer broke off, never began, or is no HTTP/1.1.
+        """
+        async with self.lease() as connection:
+            was_kept = connection.used
+            try:
+                return await connection.exchange(request, receive)
+            except DroppedError:
+                if not was_kept:
+                    raise
+        self._keeps = False
+        async with self.lease() as connection:
+            return await connection.exchange(request, receive)
+
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Connection]:
         """Lend a connection for one exchange; leaving early closes it, upon which a server gives the request up.
@@ -64,7 +86,7 @@ class ConnectionPool:
         try:
             yield connection
         finally:
-            if connection.reusable:
+            if connection.reusable and self._keeps:
                 self._idle.append((self._clock(), connection))
             else:
                 connection.close()
@@ -72,7 +94,7 @@ class ConnectionPool:
     def _take_idle(self) -> Connection | None:
         while self._idle:
             since, connection = self._idle.pop()
-            if connection.reusable and self._clock() - since < _KEEP_SECONDS:
+            if self._keeps and connection.reusable and self._clock() - since < _KEEP_SECONDS:
                 return connection
             connection.close()
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from sgl_jax.bench.wire.errors import BrokenAnswerError
+from sgl_jax.bench.wire.errors import BrokenAnswerError, DroppedError
 
 MAX_HEAD_BYTES = 64 * 1024
 """A server that never ends its head must not fill the tester's memory."""
@@ -74,13 +74,15 @@ class ResponseReader:
         """Note that the server closed the connection.
 
         Raises:
-            BrokenAnswerError: the response was not complete.
+            DroppedError: the response had not begun.
+            BrokenAnswerError: it was not complete.
         """
         if self._part is _Part.UNTIL_CLOSE:
             self._part = _Part.NOTHING
         if not self.complete:
-            what = "before its answer began" if self._part is _Part.HEAD else "inside its answer"
-            raise BrokenAnswerError(f"the server closed the connection {what}")
+            if self._part is _Part.HEAD:
+                raise DroppedError("the server closed the connection before its answer began")
+            raise BrokenAnswerError("the server closed the connection inside its answer")
 
     def _step(self, position: int, pieces: list[bytes]) -> int | None:
         """Read one part of the response at `position`; return where the next begins, None when bytes are missing."""
