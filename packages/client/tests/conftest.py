@@ -163,7 +163,7 @@ def events_of() -> Callable[[str], list[dict[str, Any]]]:
 
 TEXT = "It is a fine day."
 CITY = '{"name": "Rome", "country": "Italy", "population": 2800000}'
-METRICS = 'sglang:num_running_reqs{model_name="tiny"} 1\nsgl_jax_errors_total{model_name="tiny",code="400"} 2\n'
+METRICS = 'sglang:num_running_reqs{model_name="tiny"} 1\nsgl_jax_sequences_total{model_name="tiny",outcome="stop"} 2\n'
 OTHER_ANSWERS = {
     "/generate": {
         "text": " blue.",
@@ -172,7 +172,12 @@ OTHER_ANSWERS = {
     },
     "/tokenize": {"count": 2, "max_model_len": 512, "tokens": [9, 8]},
     "/detokenize": {"prompt": "Hello!"},
+    "/apply_template": {"prompt": "<user>Hello!"},
     "/flush_cache": {"success": True},
+    "/pause_generation": {"success": True},
+    "/continue_generation": {"success": True},
+    "/start_profile": {"success": True, "output_dir": "/profiles/1"},
+    "/stop_profile": {"success": True, "output_dir": "/profiles/1"},
     "/abort_request": {"aborted": 1},
     "/v1/embeddings": {"data": [{"index": 0, "embedding": [0.5, -0.5]}, {"index": 1, "embedding": [1, 0]}]},
     "/v1/rerank": {"results": [{"index": 1, "relevance_score": 0.9, "document": {"text": "Paris"}}]},
@@ -191,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"object": "list", "data": [{"id": "tiny", "max_model_len": 512}]})
         elif self.path == "/metrics":
             self._send(METRICS.encode(), "text/plain")
+        elif self.path == "/get_load":
+            self._answer([{"dp_rank": 0, "num_reqs": 1, "num_waiting_reqs": 0, "num_tokens": 16}])
         else:
             self._answer({"status": "ok", "phase": "ready", "stats": {"running": 1}})
 
@@ -201,7 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             error = {"message": "temperature must be >= 0", "type": "invalid_request_error", "param": "temperature"}
             self._answer({"error": error}, 400)
         elif self.path == "/v1/chat/completions" and body.get("stream"):
-            events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in chat_events(TEXT)]
+            said = _message(body)["content"]
+            events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in chat_events(said)]
             self._send(b"".join(events) + b"data: [DONE]\n\n", "text/event-stream")
         elif self.path == "/v1/chat/completions":
             choice = {"index": 0, "message": _message(body), "finish_reason": "stop"}

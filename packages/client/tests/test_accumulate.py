@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgl_jax.client._accumulate import ChatAccumulator, CompletionAccumulator
-from sgl_jax.client.types import ChatCompletionChunk, Completion
+from sgl_jax.client._accumulate import ChatAccumulator, CompletionAccumulator, GenerateAccumulator
+from sgl_jax.client.types import ChatCompletionChunk, Completion, GenerateResponse
 
 
 def chat(*choices, **head):
@@ -72,6 +72,33 @@ def test_completion_logprobs_add_up():
         accumulator.add(Completion.model_validate({"choices": [{"text": token, "logprobs": logprobs}]}))
     assert accumulator.result().choices[0].logprobs.top_logprobs == [{"a": -1.0}, {"b": -2.0}]
     assert accumulator.result().choices[0].logprobs.tokens == ["a", "b"]
+
+
+WHOLE = "".join(chr(ord("a") + number) for number in range(8))
+
+
+@given(cuts=st.sets(st.integers(0, len(WHOLE)), min_size=1), incremental=st.booleans())
+def test_native_events_may_bring_all_or_what_is_new(cuts, incremental):
+    """A token a letter; the last event has no token of its own, where the cuts say so."""
+    accumulator, said, start = GenerateAccumulator(), "", 0
+    for end in (*sorted({*cuts, len(WHOLE)} - {0}), len(WHOLE)):
+        first = start if incremental else 0
+        ids = list(range(first, end))
+        meta = {"completion_tokens": end, "output_token_logprobs": [[-1.0, token, None] for token in ids]}
+        event = {"text": WHOLE[first:end], "output_ids": ids, "meta_info": meta}
+        said += accumulator.add(GenerateResponse.model_validate(event))
+        start = end
+    whole = accumulator.result()
+    assert said == whole.text == WHOLE
+    assert whole.output_ids == [entry[1] for entry in whole.meta_info.output_token_logprobs] == list(range(len(WHOLE)))
+    assert whole.meta_info.completion_tokens == len(WHOLE)
+
+
+def test_native_events_without_ids_bring_all():
+    accumulator = GenerateAccumulator()
+    for text in ("a", "ab", "abc"):
+        accumulator.add(GenerateResponse.model_validate({"text": text, "meta_info": {"completion_tokens": len(text)}}))
+    assert accumulator.result().text == "abc"
 
 
 @given(pieces=st.lists(st.tuples(st.integers(0, 3), st.text(max_size=5)), max_size=30))

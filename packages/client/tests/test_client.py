@@ -10,6 +10,7 @@ from sgl_jax.client import (
     APITimeoutError,
     InternalServerError,
     InvalidResponseError,
+    NotFoundError,
     RateLimitError,
     SglJax,
 )
@@ -117,6 +118,14 @@ def test_tokens_of_a_text_and_of_a_conversation(use):
     assert server.body == {"messages": messages, "add_generation_prompt": True}
 
 
+def test_text_of_a_conversation(use):
+    tool = {"type": "function", "function": {"name": "weather"}}
+    text, server = use({"prompt": "user: Hi!"}, lambda client: client.apply_template("Hi!", tools=[tool]))
+    assert text.text == "user: Hi!"
+    assert server.requests[-1].url.path == "/apply_template"
+    assert server.body == {"messages": [{"role": "user", "content": "Hi!"}], "tools": [tool]}
+
+
 def test_text_of_tokens(use):
     text, server = use({"prompt": "Hi!"}, lambda client: client.detokenize((4, 5)))
     assert text.text == "Hi!"
@@ -131,6 +140,18 @@ def test_text_of_tokens(use):
         (lambda admin: admin.flush_cache(), "POST /flush_cache", {}),
         (lambda admin: admin.abort("mine"), "POST /abort_request", {"rid": "mine"}),
         (lambda admin: admin.abort_all(), "POST /abort_request", {"abort_all": True}),
+        (lambda admin: admin.load(), "GET /get_load", None),
+        (lambda admin: admin.pause(), "POST /pause_generation", {"mode": "in_place"}),
+        (lambda admin: admin.pause("abort"), "POST /pause_generation", {"mode": "abort"}),
+        (lambda admin: admin.continue_(), "POST /continue_generation", {}),
+        (lambda admin: admin.start_profile(), "POST /start_profile", {}),
+        (lambda admin: admin.stop_profile(), "POST /stop_profile", {}),
+        (
+            lambda admin: admin.load_lora_adapter("poet", "/adapters/poet", pinned=True),
+            "POST /load_lora_adapter",
+            {"lora_name": "poet", "lora_path": "/adapters/poet", "pinned": True},
+        ),
+        (lambda admin: admin.unload_lora_adapter("poet"), "POST /unload_lora_adapter", {"lora_name": "poet"}),
     ],
 )
 def test_routes_of_admins(action, request_line, body, use):
@@ -150,6 +171,17 @@ def test_answers_for_admins(connect):
     assert client.admin.abort("mine").aborted == 2
     server.answer = httpx.Response(200, text="Cache flushed.")  # SGLang says it in words
     assert client.admin.flush_cache().success
+    server.answer = {"success": True, "message": "Recording.", "output_dir": "/profiles/1"}
+    assert client.admin.start_profile().output_dir == "/profiles/1"
+    server.answer = [{"dp_rank": 0, "num_reqs": 3, "num_waiting_reqs": 1, "num_tokens": 64}]
+    assert [(load.num_reqs, load.num_waiting_reqs) for load in client.admin.load()] == [(3, 1)]
+    server.answer = {"load": 7}  # older servers of SGLang
+    assert [load.load for load in client.admin.load()] == [7]
+    server.answer = {"success": True, "loaded_adapters": {"poet": "/adapters/poet"}}
+    assert client.admin.load_lora_adapter("poet", "/adapters/poet").loaded_adapters == {"poet": "/adapters/poet"}
+    server.answer = httpx.Response(404, json={"error": {"message": "There is no route."}})
+    with pytest.raises(NotFoundError):
+        client.admin.unload_lora_adapter("poet")
     server.answer = httpx.Response(200, text='up{engine="0"} 1\n')
     assert client.admin.metrics()["up"] == 1
     assert server.requests[-1].headers["accept"] == "text/plain"
@@ -164,6 +196,8 @@ def test_answers_for_admins(connect):
         lambda client: client.tokenize("x"),
         lambda client: client.detokenize([1]),
         lambda client: client.admin.abort("x"),
+        lambda client: client.admin.pause(),
+        lambda client: client.admin.continue_(),
     ],
 )
 def test_what_generates_nothing_is_repeated(action, connect, monkeypatch):
@@ -171,6 +205,13 @@ def test_what_generates_nothing_is_repeated(action, connect, monkeypatch):
     client, server = connect((httpx.Response(502), httpx.ReadError("reset"), {}))
     action(client)
     assert len(server.requests) == 3
+
+
+def test_what_is_refused_the_second_time_is_sent_once(connect):
+    client, server = connect(httpx.ReadError("reset"))
+    with pytest.raises(APIConnectionError):
+        client.admin.start_profile()
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import httpx
@@ -12,6 +13,7 @@ from sgl_jax.client import (
     AnswerError,
     InvalidResponseError,
     RefusedAnswerError,
+    SglJax,
     TruncatedAnswerError,
     UnfitAnswerError,
 )
@@ -62,6 +64,88 @@ def test_the_names_of_openai(use, says):
     )
     assert answer.parsed.name == "Rome"
     assert server.body["response_format"]["json_schema"]["name"] == "City"
+
+
+def streamed(text, finish_reason="stop", **last):
+    """An answer of events, a letter each, as a server sends them."""
+    head = {"id": "c1", "object": "chat.completion.chunk", "model": "tiny"}
+    deltas = [{"role": "assistant", "content": ""}, *({"content": letter} for letter in text), last]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices[-1]["finish_reason"] = finish_reason
+    events = [json.dumps({**head, "choices": [choice]}) for choice in choices]
+    body = "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"])
+    return httpx.Response(200, text=body, headers={"content-type": "text/event-stream", "x-request-id": "req-1"})
+
+
+def of_the_stream(open_stream, read):
+    """An action for `use`: opens a stream with either client, and reads it by a method's name."""
+
+    def act(client):
+        if isinstance(client, SglJax):
+            with open_stream(client) as stream:
+                return getattr(stream, read)()
+
+        async def act_async():
+            async with open_stream(client) as stream:
+                return await getattr(stream, read)()
+
+        return act_async()
+
+    return act
+
+
+WAYS = {
+    "stream": lambda client: client.chat.stream("Name a city.", City, temperature=0),
+    "completions": lambda client: client.chat.completions.stream(
+        messages="Name a city.", response_format=City, temperature=0
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_streamed_answer_is_an_object_at_the_end(way, use):
+    city, server = use(streamed(ROME), of_the_stream(WAYS[way], "get_final_parsed"))
+    assert city == City(name="Rome", country=Country(name="Italy", code="IT"))
+    assert (server.body["stream"], server.body["temperature"]) == (True, 0)
+    assert server.body["stream_options"] == {"include_usage": True}
+    assert server.body["response_format"]["json_schema"]["name"] == "City"
+
+
+@pytest.mark.parametrize("read", ["get_final_response", "get_final_completion"])
+def test_the_whole_of_a_streamed_object(read, use):
+    answer, _ = use(streamed(ROME), of_the_stream(WAYS["stream"], read))
+    assert (answer.parsed.name, answer.text, answer.id) == ("Rome", ROME, "c1")
+
+
+def test_the_text_of_a_streamed_object_comes_as_it_is_written(connect):
+    client, _ = connect(streamed(ROME))
+    with WAYS["stream"](client) as stream:
+        assert "".join(stream.text_stream) == ROME
+        assert stream.get_final_message().text == ROME
+        assert stream.get_final_parsed().name == "Rome"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (streamed(ROME[:20], "length"), TruncatedAnswerError),
+        (streamed("", refusal="I would rather not."), RefusedAnswerError),
+        (streamed("[]"), UnfitAnswerError),
+        (httpx.Response(200, text="data: [DONE]\n\n", headers={"x-request-id": "req-1"}), InvalidResponseError),
+    ],
+)
+def test_a_streamed_answer_of_which_no_object_can_be_made(answer, error, connect):
+    client, _ = connect(answer)
+    with WAYS["stream"](client) as stream, pytest.raises(error) as caught:
+        stream.get_final_parsed()
+    assert caught.value.request_id == "req-1"
+
+
+def test_a_stream_takes_a_form_that_is_no_type(connect):
+    client, server = connect(streamed("{}"))
+    with client.chat.completions.stream(messages="x", response_format={"type": "json_object"}) as stream:
+        assert stream.get_final_completion().text == "{}"
+    assert server.body["response_format"] == {"type": "json_object"}
 
 
 @dataclass

@@ -60,12 +60,14 @@ def test_names_of_the_types():
         "EmbeddingItem",
         "EmbeddingParams",
         "Embeddings",
+        "EngineLoad",
         "EngineStats",
         "FinishReason",
         "FunctionCall",
         "GenerateParams",
         "GenerateResponse",
         "Health",
+        "LoraAdapters",
         "MessageParam",
         "Messages",
         "MetaInfo",
@@ -90,6 +92,7 @@ def test_names_of_the_types():
         "Scores",
         "ServerInfo",
         "StreamOptions",
+        "TemplateParams",
         "Text",
         "TokenizeParams",
         "Tokens",
@@ -114,7 +117,7 @@ def test_names_of_a_client(client):
     names = {name for name in dir(client("http://h")) if not name.startswith("_")}
     assert names == {
         *("chat", "completions", "generate", "models", "health", "tokenize", "detokenize", "admin", "batch"),
-        *("embeddings", "score", "rerank"),
+        *("embeddings", "score", "rerank", "apply_template"),
         *("base_url", "close", "wait_until_ready", "with_options"),
     }
 

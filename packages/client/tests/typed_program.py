@@ -20,9 +20,12 @@ from sgl_jax.client.types import (
     ChatCompletionChunk,
     ChatMessage,
     Completion,
+    Done,
     Embeddings,
+    EngineLoad,
     GenerateResponse,
     Health,
+    LoraAdapters,
     MessageParam,
     Metrics,
     ModelList,
@@ -69,11 +72,20 @@ assert_type(client.tokenize("x").tokens, list[int])
 assert_type(client.detokenize([1]).text, str)
 assert_type(client.admin.metrics(), Metrics)
 assert_type(client.admin.metrics()["x"], float)
+assert_type(client.admin.load(), list[EngineLoad])
+assert_type(client.admin.pause("abort"), Done)
+assert_type(client.admin.load_lora_adapter("x", "y"), LoraAdapters)
+assert_type(client.apply_template("x", tools=[]).text, str)
 
 assert_type(client.chat.parse("x", City), ParsedChatCompletion[City])
 assert_type(client.chat.parse("x", City, temperature=0).parsed.name, str)
 assert_type(client.chat.parse("x", list[int]).parsed, list[int])
 assert_type(client.chat.completions.parse(messages="x", response_format=City).parsed, City)
+assert_type(client.chat.stream("x", City).get_final_parsed(), City)
+assert_type(client.chat.stream("x", City, seed=1).get_final_response(), ParsedChatCompletion[City])
+assert_type(client.chat.stream("x", temperature=0).get_final_completion(), ChatCompletion)
+assert_type(client.chat.completions.stream(messages="x", response_format=City).get_final_parsed(), City)
+assert_type(client.chat.completions.stream(messages="x").get_final_response(), ChatCompletion)
 assert_type(client.chat.run_tools("x", tools=[len, Tool.of(len)], max_turns=3, tool_choice="auto"), ToolRun)
 assert_type(client.chat.run_tools("x", tools=[]).messages, list[MessageParam])
 assert_type(client.batch(client.chat, ["x"]), list[BatchResult[ChatCompletion]])
@@ -97,6 +109,8 @@ client.chat("x", temperature="hot")  # type: ignore[call-overload]
 client.chat("x", no_such_argument=1)  # type: ignore[call-overload]
 client.chat(messages=3)  # type: ignore[call-overload]
 client.chat.parse("x", City, regex="a")  # type: ignore[call-arg]
+client.chat.stream("x", City, regex="a")  # type: ignore[call-overload]
+client.admin.pause("later")  # type: ignore[arg-type]
 client.chat.run_tools("x", tools=[3])  # type: ignore[list-item]
 client.generate("x", sampling_params={"max_new_tokenz": 3})  # type: ignore[call-overload]
 
@@ -114,6 +128,11 @@ async def main() -> None:
         assert_type(await client.batch(client.chat, ["x"]), list[BatchResult[ChatCompletion]])
         assert_type(await client.admin.metrics(), Metrics)
         assert_type((await client.tokenize("x")).count, int)
+        assert_type(await client.admin.load(), list[EngineLoad])
+        async with client.chat.stream("x", City) as parsed:
+            assert_type(await parsed.get_final_parsed(), City)
+        async with client.chat.completions.stream(messages="x", response_format=City) as named:
+            assert_type(await named.get_final_completion(), ParsedChatCompletion[City])
         async with client.chat.stream("x") as stream:
             assert_type(stream.text_stream, AsyncIterator[str])
             assert_type(await stream.get_final_message(), ChatMessage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sgl_jax.client.types._base import ServerModel
 from sgl_jax.client.types.chat import (
@@ -16,11 +16,13 @@ from sgl_jax.client.types.chat import (
     ToolCallDelta,
 )
 from sgl_jax.client.types.completion import Completion, CompletionChoice, CompletionLogprobs
-from sgl_jax.client.types.generate import GenerateResponse
+from sgl_jax.client.types.generate import GenerateResponse, MetaInfo
 
 ChunkT = TypeVar("ChunkT", contravariant=True)
 FinalT = TypeVar("FinalT", covariant=True)
 ModelT = TypeVar("ModelT", ChatCompletion, Completion)
+
+_LOGPROB_LISTS = tuple(name for name in MetaInfo.model_fields if name.endswith("logprobs"))
 
 
 class Accumulator(Protocol[ChunkT, FinalT]):
@@ -41,6 +43,7 @@ class ChatAccumulator:
         self._choices: dict[int, ChatChoice] = {}
         self._texts: dict[int, list[str]] = {}  # joined at the end: strings that grow would cost their square
         self._reasoning: dict[int, list[str]] = {}
+        self._refusals: dict[int, list[str]] = {}
         self._tool_calls: dict[int, dict[int, ToolCall]] = {}
         self._logprobs: dict[int, list[TokenLogprob]] = {}
 
@@ -56,6 +59,8 @@ class ChatAccumulator:
                 self._texts.setdefault(part.index, []).append(delta.content)
             if delta.reasoning_content is not None:
                 self._reasoning.setdefault(part.index, []).append(delta.reasoning_content)
+            if delta.refusal is not None:
+                self._refusals.setdefault(part.index, []).append(delta.refusal)
             for call in delta.tool_calls or ():
                 _add_tool_call(self._tool_calls.setdefault(part.index, {}), call)
             if part.logprobs and part.logprobs.content:
@@ -68,6 +73,7 @@ class ChatAccumulator:
         for index, choice in self._choices.items():
             choice.message.content = _joined(self._texts.get(index))
             choice.message.reasoning_content = _joined(self._reasoning.get(index))
+            choice.message.refusal = _joined(self._refusals.get(index))
             if index in self._tool_calls:
                 choice.message.tool_calls = [call for _, call in sorted(self._tool_calls[index].items())]
             if index in self._logprobs:
@@ -105,19 +111,35 @@ class CompletionAccumulator:
 
 
 class GenerateAccumulator:
-    """Native events carry all text so far, so the last one is the answer; only the new text is worked out."""
+    """Native events carry all so far, so that the last one is the answer, or (`incremental`) only what is new."""
 
     def __init__(self) -> None:
         self._last = GenerateResponse()
+        self._texts: list[str] = []
+        self._seen = 0  # characters
+        self._ids: list[int] = []
+        self._logprobs: dict[str, list[Any]] = {}
 
     def add(self, chunk: GenerateResponse) -> str:
         """Takes the next event; returns the text that came since the one before."""
-        seen, self._last = len(self._last.text), chunk
-        return chunk.text[seen:]
+        meta, ids = chunk.meta_info, chunk.output_ids
+        is_delta = len(ids) < meta.completion_tokens == len(self._ids) + len(ids)
+        text = chunk.text if is_delta else chunk.text[self._seen :]
+        if not is_delta:
+            self._texts, self._ids, self._logprobs = [], [], {}
+        self._texts.append(chunk.text)
+        self._seen = self._seen + len(text) if is_delta else len(chunk.text)
+        self._ids += ids
+        for name in _LOGPROB_LISTS:
+            if (entries := getattr(meta, name)) is not None:
+                self._logprobs.setdefault(name, []).extend(entries)
+        self._last = chunk
+        return text
 
     def result(self) -> GenerateResponse:
-        """The last event."""
-        return self._last
+        """The answer so far: the last event, with all that came."""
+        meta = self._last.meta_info.model_copy(update=self._logprobs)
+        return self._last.model_copy(update={"text": "".join(self._texts), "output_ids": self._ids, "meta_info": meta})
 
 
 def _take_head(completion: ModelT, chunk: ChatCompletionChunk | Completion) -> None:

@@ -9,9 +9,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sgl_jax.client._exceptions import RefusedAnswerError, TruncatedAnswerError, UnfitAnswerError
+from sgl_jax.client._exceptions import (
+    InvalidResponseError,
+    RefusedAnswerError,
+    TruncatedAnswerError,
+    UnfitAnswerError,
+)
 from sgl_jax.client._requests import Reply
-from sgl_jax.client.types.chat import ChatChoice
+from sgl_jax.client.types.chat import ChatChoice, ChatCompletion
 from sgl_jax.client.types.params import JsonSchemaFormat
 from sgl_jax.client.types.parsed import ParsedChatCompletion
 
@@ -67,13 +72,31 @@ def parser_of(kind: Any) -> Callable[[Reply], ParsedChatCompletion[Any]]:
     """
 
     def parse(reply: Reply) -> ParsedChatCompletion[Any]:
-        completion: ParsedChatCompletion[Any] = ParsedChatCompletion.model_validate_json(reply.body)
-        if not completion.choices:
-            raise ValueError("the answer has no choices")
-        completion._parsed = [_value(choice, kind, completion, reply.request_id) for choice in completion.choices]
-        return completion
+        return _fitted(ParsedChatCompletion.model_validate_json(reply.body), kind, reply.request_id)
 
     return parse
+
+
+def finisher_of(kind: Any) -> Callable[[ChatCompletion, str], ParsedChatCompletion[Any]]:
+    """The same for an answer that was streamed, and its request's id.
+
+    It raises `InvalidResponseError`, too, for an answer without choices.
+    """
+
+    def finish(completion: ChatCompletion, request_id: str) -> ParsedChatCompletion[Any]:
+        try:
+            return _fitted(ParsedChatCompletion.model_validate(completion.model_dump()), kind, request_id)
+        except ValueError as error:
+            raise InvalidResponseError(f"The stream is no chat answer: {error}.", request_id=request_id) from error
+
+    return finish
+
+
+def _fitted(completion: ParsedChatCompletion[Any], kind: Any, request_id: str) -> ParsedChatCompletion[Any]:
+    if not completion.choices:
+        raise ValueError("the answer has no choices")
+    completion._parsed = [_value(choice, kind, completion, request_id) for choice in completion.choices]
+    return completion
 
 
 def _value(choice: ChatChoice, kind: Any, completion: ParsedChatCompletion[Any], request_id: str) -> Any:

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
     from sgl_jax.client._async_stream import AsyncStream, PendingStream
     from sgl_jax.client._batch import BatchResult
+    from sgl_jax.client._chat_stream import AsyncChatStream
     from sgl_jax.client._requests import Call, Steps
     from sgl_jax.client._transport import AsyncExecutor
     from sgl_jax.client.resources.admin import Admin
-    from sgl_jax.client.resources.chat import AsyncChatStream, Chat
+    from sgl_jax.client.resources.chat import Chat
     from sgl_jax.client.resources.completions import Completions
     from sgl_jax.client.resources.generate import Generate
     from sgl_jax.client.resources.health import HealthChecks
     from sgl_jax.client.resources.models import Models
     from sgl_jax.client.resources.search import EmbeddingsOf, Rerank, Score
-    from sgl_jax.client.resources.tokens import Detokenize, Tokenize
-    from sgl_jax.client.types.admin import Aborted, Done, ModelInfo, ServerInfo
+    from sgl_jax.client.resources.tokens import ApplyTemplate, Detokenize, Tokenize
+    from sgl_jax.client.types.admin import Aborted, Done, EngineLoad, LoraAdapters, ModelInfo, ServerInfo
     from sgl_jax.client.types.chat import ChatCompletion
     from sgl_jax.client.types.completion import Completion
     from sgl_jax.client.types.generate import GenerateResponse
@@ -90,7 +91,7 @@ class AsyncSglJax:
         from sgl_jax.client.resources.health import HealthChecks
         from sgl_jax.client.resources.models import Models
         from sgl_jax.client.resources.search import EmbeddingsOf, Rerank, Score
-        from sgl_jax.client.resources.tokens import Detokenize, Tokenize
+        from sgl_jax.client.resources.tokens import ApplyTemplate, Detokenize, Tokenize
 
         self._options = options
         self._executor = executor
@@ -110,8 +111,15 @@ class AsyncSglJax:
         self.health: HealthChecks[Awaited[Health]] = HealthChecks(self._run)
         self.tokenize: Tokenize[Awaited[Tokens]] = Tokenize(self._run)
         self.detokenize: Detokenize[Awaited[Text]] = Detokenize(self._run)
+        self.apply_template: ApplyTemplate[Awaited[Text]] = ApplyTemplate(self._run)
         self.admin: Admin[
-            Awaited[Metrics], Awaited[ServerInfo], Awaited[ModelInfo], Awaited[Done], Awaited[Aborted]
+            Awaited[Metrics],
+            Awaited[ServerInfo],
+            Awaited[ModelInfo],
+            Awaited[Done],
+            Awaited[Aborted],
+            Awaited[list[EngineLoad]],
+            Awaited[LoraAdapters],
         ] = Admin(self._run)
 
     @property

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import httpx
 
     from sgl_jax.client._batch import BatchResult
+    from sgl_jax.client._chat_stream import ChatStream
     from sgl_jax.client._requests import Call, Steps
     from sgl_jax.client._stream import Stream
     from sgl_jax.client._transport import SyncExecutor
-    from sgl_jax.client.resources.chat import ChatStream
-    from sgl_jax.client.types.admin import Aborted, Done, ModelInfo, ServerInfo
+    from sgl_jax.client.types.admin import Aborted, Done, EngineLoad, LoraAdapters, ModelInfo, ServerInfo
     from sgl_jax.client.types.chat import ChatCompletion
     from sgl_jax.client.types.completion import Completion
     from sgl_jax.client.types.generate import GenerateResponse
@@ -90,7 +90,7 @@ class SglJax:
         from sgl_jax.client.resources.health import HealthChecks
         from sgl_jax.client.resources.models import Models
         from sgl_jax.client.resources.search import EmbeddingsOf, Rerank, Score
-        from sgl_jax.client.resources.tokens import Detokenize, Tokenize
+        from sgl_jax.client.resources.tokens import ApplyTemplate, Detokenize, Tokenize
 
         self._options = options
         self._executor = executor
@@ -106,7 +106,10 @@ class SglJax:
         self.health: HealthChecks[Health] = HealthChecks(self._run)
         self.tokenize: Tokenize[Tokens] = Tokenize(self._run)
         self.detokenize: Detokenize[Text] = Detokenize(self._run)
-        self.admin: Admin[Metrics, ServerInfo, ModelInfo, Done, Aborted] = Admin(self._run)
+        self.apply_template: ApplyTemplate[Text] = ApplyTemplate(self._run)
+        self.admin: Admin[Metrics, ServerInfo, ModelInfo, Done, Aborted, list[EngineLoad], LoraAdapters] = Admin(
+            self._run
+        )
 
     @property
     def base_url(self) -> str:

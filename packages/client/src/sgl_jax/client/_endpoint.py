@@ -21,12 +21,17 @@ ModelT = TypeVar("ModelT", bound="BaseModel")
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """How to read an endpoint's streams: the type of one event, what adds events up, and the two faces of it."""
+    """How to read an endpoint's streams: the type of one event, what adds events up, and the two faces of it.
+
+    Attributes:
+        finish: makes the result of the sum and the request's id; None leaves it as it is.
+    """
 
     chunk: type[BaseModel]
     accumulator: Callable[[], Accumulator[Any, Any]]
     sync: type[Stream[Any, Any]]
     asynchronous: type[AsyncStream[Any, Any]]
+    finish: Callable[[Any, str], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,9 @@ class EventReader(Generic[ChunkT, FinalT]):
         )
 
     def result(self) -> FinalT:
-        """The answer so far."""
-        final: FinalT = self._accumulator.result()
+        """The answer so far. Raises what the stream's `finish` does."""
+        whole: Any = self._accumulator.result()
+        final: FinalT = whole if self._kind.finish is None else self._kind.finish(whole, self._reply.request_id)
         return final
 
     def _read(self, data: bytes) -> ChunkT:

@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from sgl_jax.client._accumulate import ChatAccumulator
-from sgl_jax.client._answer_types import answer_format, parser_of
-from sgl_jax.client._async_stream import AsyncStream
+from sgl_jax.client._answer_types import answer_format, finisher_of, parser_of
+from sgl_jax.client._async_stream import PendingStream
+from sgl_jax.client._chat_stream import AsyncChatStream, AsyncParsedChatStream, ChatStream, ParsedChatStream
+from sgl_jax.client._conversation import conversation
 from sgl_jax.client._endpoint import Endpoint, Play, Run, StreamKind, json_as
 from sgl_jax.client._requests import Call
-from sgl_jax.client._stream import Stream
 from sgl_jax.client._tool_loop import tool_loop
 from sgl_jax.client.tools import Tool
-from sgl_jax.client.types.chat import ChatCompletion, ChatCompletionChunk, ChatMessage
+from sgl_jax.client.types.chat import ChatCompletion, ChatCompletionChunk
 from sgl_jax.client.types.params import ChatParams, MessageParam, Messages, ParseParams, RunToolsParams
 from sgl_jax.client.types.parsed import ParsedChatCompletion
 from sgl_jax.client.types.tool_run import ToolRun
@@ -29,28 +30,9 @@ StreamT = TypeVar("StreamT")
 Awaited: TypeAlias = Coroutine[Any, Any, T]
 
 
-class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):
-    """A streamed chat answer."""
-
-    def get_final_message(self) -> ChatMessage:
-        """Reads to the end; the assistant's whole message."""
-        return self.get_final_response().message
-
-
-class AsyncChatStream(AsyncStream[ChatCompletionChunk, ChatCompletion]):
-    """A streamed chat answer, for the async client."""
-
-    async def get_final_message(self) -> ChatMessage:
-        """Reads to the end; the assistant's whole message."""
-        return (await self.get_final_response()).message
-
-
-CHAT = Endpoint(
-    "POST",
-    "/v1/chat/completions",
-    parse=json_as(ChatCompletion),
-    stream=StreamKind(ChatCompletionChunk, ChatAccumulator, ChatStream, AsyncChatStream),
-)
+STREAM = StreamKind(ChatCompletionChunk, ChatAccumulator, ChatStream, AsyncChatStream)
+PARSED_STREAM = replace(STREAM, sync=ParsedChatStream, asynchronous=AsyncParsedChatStream)
+CHAT = Endpoint("POST", "/v1/chat/completions", parse=json_as(ChatCompletion), stream=STREAM)
 
 
 class ChatCompletions(Generic[AnswerT, StreamT]):
@@ -94,6 +76,30 @@ class ChatCompletions(Generic[AnswerT, StreamT]):
         """As `client.chat.parse`, with the arguments' names in the `openai` package."""
         return self._run(_parsed_call(messages, response_format, params))
 
+    @overload
+    def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> StreamT: ...
+    @overload
+    def stream(
+        self: ChatCompletions[ChatCompletion, Any],
+        *,
+        messages: Messages,
+        response_format: type[T],
+        **params: Unpack[ParseParams],
+    ) -> ParsedChatStream[T]: ...
+    @overload
+    def stream(
+        self: ChatCompletions[Awaited[ChatCompletion], Any],
+        *,
+        messages: Messages,
+        response_format: type[T],
+        **params: Unpack[ParseParams],
+    ) -> PendingStream[AsyncParsedChatStream[T]]: ...
+    def stream(self, *, messages: Messages, response_format: Any = None, **params: Any) -> Any:
+        """As `client.chat.stream`, with the arguments' names in the `openai` package."""
+        if response_format is None or isinstance(response_format, Mapping):
+            return self._run(_stream_call(messages, None, {"response_format": response_format, **params}))
+        return self._run(_stream_call(messages, response_format, params))
+
 
 class Chat(Generic[AnswerT, StreamT]):
     """`client.chat("Hello!")`, and `stream`, `parse`, `run_tools` and `completions` of it."""
@@ -115,14 +121,27 @@ class Chat(Generic[AnswerT, StreamT]):
         """Answers a conversation, or a string, which is one user message. Otherwise as `completions.create`."""
         return self._run(_chat_call(messages, params, stream=stream))
 
-    def stream(self, messages: Messages, **params: Unpack[ChatParams]) -> StreamT:
+    @overload
+    def stream(self, messages: Messages, answer: None = None, **params: Unpack[ChatParams]) -> StreamT: ...
+    @overload
+    def stream(
+        self: Chat[ChatCompletion, Any], messages: Messages, answer: type[T], **params: Unpack[ParseParams]
+    ) -> ParsedChatStream[T]: ...
+    @overload
+    def stream(
+        self: Chat[Awaited[ChatCompletion], Any], messages: Messages, answer: type[T], **params: Unpack[ParseParams]
+    ) -> PendingStream[AsyncParsedChatStream[T]]: ...
+    def stream(self, messages: Messages, answer: Any = None, **params: Any) -> Any:
         """Answers piece by piece; a context manager that closes the connection when it is left.
 
         Token counts come at the end, unless `stream_options` says otherwise.
+
+        Args:
+            messages: as for `client.chat`.
+            answer: a type that the answer fits, as for `parse`; `get_final_parsed()` of the stream is an object of it.
+            params: as for `client.chat`.
         """
-        counted = {"stream_options": {"include_usage": True}, **params}
-        stream: StreamT = self._run(_chat_call(messages, counted, stream=True))
-        return stream
+        return self._run(_stream_call(messages, answer, params))
 
     @overload
     def parse(
@@ -193,17 +212,21 @@ class Chat(Generic[AnswerT, StreamT]):
             raise ValueError(f"Tools need different names, got {', '.join(names)}.")
         return self._play(
             lambda options: tool_loop(
-                _conversation(messages), described, ask=_ask, params=params, max_turns=max_turns, options=options
+                conversation(messages), described, ask=_ask, params=params, max_turns=max_turns, options=options
             )
         )
 
 
-def _conversation(messages: Messages) -> list[MessageParam]:
-    return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-
-
 def _chat_call(messages: Messages, params: Mapping[str, Any], *, stream: bool) -> Call:
-    return CHAT.call({"messages": _conversation(messages)}, params, stream=stream)
+    return CHAT.call({"messages": conversation(messages)}, params, stream=stream)
+
+
+def _stream_call(messages: Messages, answer: Any, params: Mapping[str, Any]) -> Call:
+    counted = {"stream_options": {"include_usage": True}, **params}
+    if answer is None:
+        return _chat_call(messages, counted, stream=True)
+    call = _chat_call(messages, {**counted, "response_format": answer_format(answer)}, stream=True)
+    return replace(call, stream=replace(PARSED_STREAM, finish=finisher_of(answer)))
 
 
 def _ask(messages: list[MessageParam], params: Mapping[str, Any]) -> Call:

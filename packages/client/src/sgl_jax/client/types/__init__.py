@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgl_jax.client._batch import BatchResult
 from sgl_jax.client.types._base import PromptLogprob, PromptTokensDetails, Usage
-from sgl_jax.client.types.admin import Aborted, Done, EngineStats, ModelInfo, ServerInfo
+from sgl_jax.client.types.admin import Aborted, Done, EngineLoad, EngineStats, LoraAdapters, ModelInfo, ServerInfo
 from sgl_jax.client.types.chat import (
     ChatChoice,
     ChatChunkChoice,
@@ -31,6 +31,7 @@ from sgl_jax.client.types.params import (
     RunToolsParams,
     SamplingParams,
     StreamOptions,
+    TemplateParams,
     TokenizeParams,
 )
 from sgl_jax.client.types.parsed import ParsedChatCompletion
@@ -68,12 +69,14 @@ __all__ = [
     "EmbeddingItem",
     "EmbeddingParams",
     "Embeddings",
+    "EngineLoad",
     "EngineStats",
     "FinishReason",
     "FunctionCall",
     "GenerateParams",
     "GenerateResponse",
     "Health",
+    "LoraAdapters",
     "MessageParam",
     "Messages",
     "MetaInfo",
@@ -98,6 +101,7 @@ __all__ = [
     "Scores",
     "ServerInfo",
     "StreamOptions",
+    "TemplateParams",
     "Text",
     "TokenizeParams",
     "Tokens",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from sgl_jax.client.types._base import ServerModel
@@ -38,14 +40,31 @@ class ServerInfo(ServerModel):
     stats: EngineStats = Field(default_factory=EngineStats)
 
 
+class EngineLoad(ServerModel):
+    """How much one engine has to do (an entry of `GET /get_load`).
+
+    Attributes:
+        num_reqs: running and waiting requests.
+        num_tokens: tokens that running requests hold in the KV cache.
+    """
+
+    dp_rank: int | None = 0
+    num_reqs: int | None = None
+    num_waiting_reqs: int | None = None
+    num_tokens: int | None = None
+
+
 class Done(ServerModel):
     """That an order to the engine was carried out (`POST /flush_cache` and others).
 
     Attributes:
+        message: the same in words.
         output_dir: the folder, on the server, of a profile.
     """
 
     success: bool = True
+    status: str | None = None
+    message: str | None = None
     output_dir: str | None = None
 
 
@@ -56,3 +75,11 @@ class Aborted(ServerModel):
     """
 
     aborted: int | None = None
+
+
+class LoraAdapters(ServerModel):
+    """The outcome of loading or unloading a LoRA adapter, with all that are loaded by name."""
+
+    success: bool = True
+    error_message: str | None = None
+    loaded_adapters: dict[str, Any] | None = None

@@ -115,6 +115,7 @@ class ChatDelta(ServerModel):
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    refusal: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
 
 

@@ -32,7 +32,7 @@ class Metrics:
     """A server's metrics at one moment; iterating gives the samples one by one.
 
         metrics = client.admin.metrics()
-        print(metrics["sglang:num_running_reqs"], metrics.value("sgl_jax_errors_total", code="429"))
+        print(metrics["sglang:num_running_reqs"], metrics.value("sgl_jax_sequences_total", outcome="stop"))
 
     Attributes:
         samples: in the order in which the server gave them.

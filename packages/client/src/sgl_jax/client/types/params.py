@@ -168,15 +168,22 @@ class CompletionParams(_OpenAIParams, _FormParams, total=False):
     suffix: str | None
 
 
-class TokenizeParams(RequestOptions, total=False):
-    """Keyword arguments of `client.tokenize(...)`."""
+class TemplateParams(RequestOptions, total=False):
+    """Keyword arguments of `client.apply_template(...)`."""
 
     model: str | None
-    add_special_tokens: bool | None
-    """Left out: true for a text, false for a conversation, whose template has them."""
+    tools: Sequence[Mapping[str, Any]] | None
+    """What the template tells the model of."""
     add_generation_prompt: bool | None
     continue_final_message: bool | None
     chat_template_kwargs: Mapping[str, Any] | None
+
+
+class TokenizeParams(TemplateParams, total=False):
+    """Keyword arguments of `client.tokenize(...)`."""
+
+    add_special_tokens: bool | None
+    """Left out: true for a text, false for a conversation, whose template has them."""
     return_token_strs: bool | None
     """Also give the vocabulary's spelling of each token."""
 
@@ -215,9 +222,12 @@ class GenerateParams(RequestOptions, total=False):
     """One for all prompts, or one each."""
     rid: str | Sequence[str] | None
     """The request's own id, for abort and for the log."""
-    return_logprob: bool | None
-    logprob_start_len: int | None
-    top_logprobs_num: int | None
+    incremental: bool | None
+    """Whether each event of a stream brings only what is new, or all so far; it makes no difference but in traffic."""
+    return_logprob: bool | Sequence[bool] | None
+    logprob_start_len: int | Sequence[int] | None
+    top_logprobs_num: int | Sequence[int] | None
+    """These three, too, are one for all prompts, or one each."""
     token_ids_logprob: Sequence[int] | Sequence[Sequence[int]] | None
     """Of these tokens, too; one list for all prompts, or one each."""
     return_text_in_logprobs: bool | None

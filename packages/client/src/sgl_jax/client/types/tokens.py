@@ -1,4 +1,4 @@
-"""Answers of `POST /tokenize` and `POST /detokenize`."""
+"""Answers of `POST /tokenize`, `/detokenize` and `/apply_template`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Tokens(ServerModel):
 
 
 class Text(ServerModel):
-    """The text of a list of token ids, in `prompt`."""
+    """The text of a list of token ids, or of a conversation, in `prompt`."""
 
     prompt: str = ""
 
