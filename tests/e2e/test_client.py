@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import pytest
@@ -87,6 +88,9 @@ def test_answers_as_objects(client: SglJax) -> None:
     results = client.batch(lambda n: client.chat.parse(QUESTION, Mood, seed=n, max_tokens=40).parsed, range(4))
     for mood in (result.unwrap() for result in results):
         assert mood.model_fields_set == {"mood", "sure"}
+    with client.chat.stream(QUESTION, Mood, seed=1, max_tokens=40) as stream:
+        assert "".join(stream.text_stream) == stream.get_final_message().text
+        assert stream.get_final_parsed().model_fields_set == {"mood", "sure"}
 
 
 def test_a_tool_is_called_with_what_its_types_say(client: SglJax) -> None:
@@ -111,6 +115,23 @@ def test_tokens_and_administration(client: SglJax) -> None:
     assert client.admin.server_info().phase == "ready"
     assert client.admin.model_info().max_model_len == 8192
     assert client.admin.abort("nobody").aborted == 0
+    assert "Hello!" in client.apply_template("Hello!").text
+    assert client.admin.load()[0].num_waiting_reqs == 0
+    with pytest.raises(NotFoundError):  # as its docstring says
+        client.admin.load_lora_adapter("poet", "/adapters/poet")
+
+
+def test_a_pause_holds_what_comes(client: SglJax) -> None:
+    expected = client.chat(QUESTION, temperature=0, max_tokens=12).text
+    assert client.admin.pause().success
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            waiting = pool.submit(client.chat, QUESTION, temperature=0, max_tokens=12)
+            while client.admin.load()[0].num_waiting_reqs == 0:
+                assert not waiting.done()
+        finally:
+            client.admin.continue_()
+        assert waiting.result(timeout=60).text == expected
 
 
 def test_errors_are_typed(client: SglJax) -> None:

@@ -95,6 +95,18 @@ NATIVE: dict[str, dict[str, Any]] = {
     "log-probs": {"text": "A colour:", "return_logprob": True, "top_logprobs_num": 2},
     "prompt log-probs": {"text": "A colour:", "return_logprob": True, "logprob_start_len": 0},
     "chosen log-probs": {"text": "A colour:", "return_logprob": True, "token_ids_logprob": [5, 6]},
+    "log-probs for each": {
+        "text": ["a", "b"],
+        "return_logprob": [True, False],
+        "logprob_start_len": [0, -1],
+        "top_logprobs_num": [1, 0],
+    },
+    "what SGLang's client adds": {
+        "text": "A colour:",
+        "image_data": None,
+        "lora_path": None,
+        "sampling_params": {"max_new_tokens": TWO_TOKENS, "stop_regex": None},
+    },
     "a name": {"text": "A colour:", "rid": "contract"},
     "one set of parameters each": {
         "text": ["a", "b"],
@@ -140,6 +152,15 @@ def test_completions_take(client: openai.OpenAI, model: str, name: str) -> None:
     assert all(choice.finish_reason in ("stop", "length") for choice in whole.choices)
     *_, last = client.completions.create(model=model, prompt="A colour:", stream=True, **standard(SAMPLING[name]))
     assert last.choices[0].finish_reason in ("stop", "length")
+
+
+def test_the_best_of_three_is_one(client: openai.OpenAI, model: str) -> None:
+    answer = client.completions.create(
+        model=model, prompt="A colour:", max_tokens=TWO_TOKENS, best_of=3, extra_body={"ignore_eos": True}
+    )
+    assert [choice.index for choice in answer.choices] == [0]
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3 * TWO_TOKENS
 
 
 @pytest.mark.parametrize("name", REFUSED)

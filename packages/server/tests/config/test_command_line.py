@@ -170,6 +170,31 @@ def test_defaults_of_the_table_have_the_flags_type(flag: Flag) -> None:
     assert flag.default is None or isinstance(flag.default, flag.kind)
 
 
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["--kv-cache-dtype=bf16"], "kv_cache_dtype", "bfloat16"),
+        (["--dtype", "float"], "dtype", "float32"),
+        (["--disable-jax-precompile"], "skip_warmup", True),
+    ],
+)
+def test_sglangs_spellings_of_values(words: list[str], field: str, value: object) -> None:
+    assert getattr(parse_launch(words).engine, field) == value
+
+
+@pytest.mark.parametrize("word", ["--stream-output", "--incremental-stream-output", "--incremental-streaming-output"])
+def test_deltas_may_be_the_default_of_generate(word: str) -> None:
+    assert parse_launch([word]).server.incremental_stream_output
+    assert not parse_launch([]).server.incremental_stream_output
+
+
+def test_what_is_so_anyway_is_taken_and_noted() -> None:
+    launch = parse_launch(["--enable-cache-report", "--sleep-on-idle", "--stream-interval=1", "--model-impl=auto"])
+    assert [notice.partition(" ")[0] for notice in launch.notices] == ["--enable-cache-report", "--sleep-on-idle"]
+    with pytest.raises(ConfigError, match="every token is streamed"):
+        parse_launch(["--stream-interval=8"])
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_flags_say_why(name: str) -> None:
     for words in ([f"--{name}"], [f"--{name}", "value"], [f"--{name}=value"]):
@@ -179,10 +204,16 @@ def test_refused_flags_say_why(name: str) -> None:
         assert REFUSED[name] in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["tp-size", "tp", "tensor-parallel-size", "nnodes", "node-rank", "dp-size"])
+@pytest.mark.parametrize("name", ["nnodes", "node-rank", "dp-size"])
 def test_parallelism_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match="not there yet"):
         parse_launch(["--model-path=m", f"--{name}=2"])
+
+
+@pytest.mark.parametrize("name", ["tp-size", "tp", "tensor-parallel-size"])
+def test_several_devices(name: str) -> None:
+    engine = parse_launch(["--model-path=m", f"--{name}=2", "--device=cuda:0,1"]).engine
+    assert (engine.tp_size, engine.device) == (2, "cuda:0,1")
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:3", "fake"])
@@ -191,7 +222,13 @@ def test_devices(device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "says"), [("cuda:0,1", "Use one, --device=cuda:0"), ("tpu", "must be auto"), ("cuda:", "must be auto")]
+    ("device", "says"),
+    [
+        ("cuda:0,1", "--tp-size must be 2 too"),
+        ("tpu", "must be auto"),
+        ("cuda:", "must be auto"),
+        ("cuda:1,", "must be"),
+    ],
 )
 def test_other_devices_are_refused(device: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):

@@ -133,6 +133,13 @@ def test_the_environment_for_jax_is_printed_for_a_shell(
     assert any(line.startswith("XLA_FLAGS=--xla_dump_to='a folder' --xla_cpu") for line in shown)
 
 
+def test_what_goes_with_each_gpu_program_is_printed_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--xla-flags", "--model-path=m", "--device=cuda", "--tp-size=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("# ") and "--xla_gpu_enable_latency_hiding_scheduler=true" in line for line in lines)
+    assert any(line.startswith("export XLA_FLAGS=") and "+COLLECTIVES" in line for line in lines)
+
+
 def test_a_container_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("50000 100000\n")
     (tmp_path / "memory.max").write_text("200000000\n")

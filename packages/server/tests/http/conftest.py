@@ -225,9 +225,11 @@ def phase() -> list[Phase]:
 
 @pytest.fixture
 def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Callable[..., FastAPI]:
-    """Makes an app around `engine`; keyword arguments are `Limits`."""
+    """Makes an app around `engine`; further keyword arguments are `Limits`."""
 
-    def make(*, template: bool = True, options: AppOptions | None = None, **limits: Any) -> FastAPI:
+    def make(
+        *, template: bool = True, options: AppOptions | None = None, incremental_stream: bool = False, **limits: Any
+    ) -> FastAPI:
         return create_app(
             ServerContext(
                 engine=engine,
@@ -235,6 +237,7 @@ def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Ca
                 chat_template=ChatTemplate.of(tokenizer) if template else None,
                 served_model_name=MODEL,
                 phase=lambda: phase[0],
+                incremental_stream=incremental_stream,
                 limits=Limits(**limits),
             ),
             options or AppOptions(),

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from sgl_jax.engine.messages import Finish, TokenDelta, TokenLogprobs
+
 pytestmark = pytest.mark.anyio
 
 URL = "/v1/completions"
@@ -117,6 +119,56 @@ async def test_logprobs_without_an_echo_are_of_the_answer_only(http: httpx.Async
     assert engine.submitted[0].sampling.prompt_logprobs is None
 
 
+async def test_the_drawn_token_is_always_among_the_likeliest(
+    http: httpx.AsyncClient, engine: Any, tokenizer: Any
+) -> None:
+    (rival,) = tokenizer.encode("x")
+    drawn = TokenLogprobs(-3.0, [(rival, -0.1)])
+    engine.script = lambda request: [
+        TokenDelta(tokenizer.encode("a"), Finish(reason="length"), logprobs=[drawn], cached_tokens=0)
+    ]
+    (choice,) = (await http.post(URL, json={"prompt": "Hi", "max_tokens": 1, "logprobs": 1})).json()["choices"]
+    assert choice["logprobs"]["top_logprobs"] == [{"x": -0.1, "a": -3.0}]
+
+
+def speak_ever_likelier(engine: Any) -> None:
+    """The answers to a prompt are a, b, c, …, each likelier than the one before."""
+
+    def script(request: Any) -> list[TokenDelta]:
+        place = int(request.request_id.rpartition("-")[2])
+        token_ids = engine.tokenizer.encode("abcdef"[place])
+        entries = [] if request.sampling.logprobs is None else [TokenLogprobs(place - 9.0, [])]
+        return [TokenDelta(token_ids, Finish(reason="length"), logprobs=entries)]
+
+    engine.script = script
+
+
+async def test_best_of_answers_with_the_likeliest(http: httpx.AsyncClient, engine: Any) -> None:
+    speak_ever_likelier(engine)
+    body = {"prompt": ["Hi", "You"], "max_tokens": 1, "n": 2, "best_of": 3, "echo": True}
+    answer = (await http.post(URL, json=body)).json()
+    assert [choice["text"] for choice in answer["choices"]] == ["Hic", "Hib", "Youf", "Youe"]
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+    assert [choice["logprobs"] for choice in answer["choices"]] == [None] * 4
+    assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (5, 6)
+    (shown, _) = (await http.post(URL, json={**body, "prompt": "Hi", "logprobs": 0, "echo": False})).json()["choices"]
+    assert shown["logprobs"]["token_logprobs"] == [-7.0]
+
+
+async def test_best_of_as_many_as_n_judges_nothing(http: httpx.AsyncClient, engine: Any) -> None:
+    speak_ever_likelier(engine)
+    answer = (await http.post(URL, json={"prompt": "Hi", "max_tokens": 1, "n": 2, "best_of": 2})).json()
+    assert [choice["text"] for choice in answer["choices"]] == ["a", "b"]
+    assert engine.submitted[0].sampling.logprobs is None
+
+
+@pytest.mark.parametrize("fields", [{"n": 3, "best_of": 2}, {"best_of": 2, "stream": True}, {"best_of": 129}])
+async def test_best_of_that_cannot_be(http: httpx.AsyncClient, engine: Any, fields: dict[str, Any]) -> None:
+    refused = await http.post(URL, json={"prompt": "Hi", **fields})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "best_of")
+    assert not engine.submitted
+
+
 async def test_prompt_logprobs_come_as_vllm_sends_them(http: httpx.AsyncClient, tokenizer: Any) -> None:
     body = {"prompt": ["Hey", "Yo"], "max_tokens": 1, "prompt_logprobs": 1}
     hey, yo = (await http.post(URL, json=body)).json()["choices"]
@@ -138,7 +190,7 @@ async def test_prompt_logprobs_and_an_echo_each_show_what_was_asked_for(http: ht
     body = {"prompt": "Hey", "max_tokens": 1, "echo": True, "logprobs": 0, "prompt_logprobs": 1}
     (choice,) = (await http.post(URL, json=body)).json()["choices"]
     assert choice["logprobs"]["token_logprobs"] == [None, -1.0, -2.0, -0.5]
-    assert choice["logprobs"]["top_logprobs"] == [None, {}, {}, {}]
+    assert choice["logprobs"]["top_logprobs"] == [None, {"e": -1.0}, {"y": -2.0}, {"H": -0.5}]
     assert [one["rank"] for place in choice["prompt_logprobs"][1:] for one in place.values()] == [1, 1]
 
 

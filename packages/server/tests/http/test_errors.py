@@ -130,7 +130,7 @@ async def test_bad_chat_fields(
         ("/v1/completions", {"prompt": [True]}, "prompt[0]"),
         ("/v1/completions", {"prompt": None}, "prompt"),
         ("/v1/completions", {"prompt": "a", "suffix": "b"}, "suffix"),
-        ("/v1/completions", {"prompt": "a", "best_of": 3}, "best_of"),
+        ("/v1/completions", {"prompt": "a", "best_of": 0}, "best_of"),
         ("/v1/completions", {"prompt": "a", "max_tokens": 512}, "max_tokens"),
         ("/v1/completions", {"prompt": ["a"] * 5000}, "n"),
         ("/generate", {}, "text"),
@@ -150,6 +150,11 @@ async def test_bad_chat_fields(
         ("/generate", {"text": ["a"], "sampling_params": [{"logit_bias": {"x": 3}}]}, "sampling_params[0].logit_bias"),
         ("/generate", {"text": "a", "sampling_params": {"min_new_tokens": 600}}, "sampling_params.min_new_tokens"),
         ("/generate", {"text": "a", "logprob_start_len": -2}, "logprob_start_len"),
+        ("/generate", {"text": ["a", "b"], "return_logprob": [True]}, "return_logprob"),
+        ("/generate", {"text": "a", "top_logprobs_num": [1, 2]}, "top_logprobs_num"),
+        ("/generate", {"text": ["a"], "logprob_start_len": [-2]}, "logprob_start_len[0]"),
+        ("/generate", {"text": "a", "sampling_params": {"stop_regex": "a+"}}, "sampling_params.stop_regex"),
+        ("/generate", {"text": "a", "sampling_params": {"stream_interval": 8}}, "sampling_params.stream_interval"),
         ("/generate", {"text": "a", "return_logprob": True, "token_ids_logprob": [10**6]}, "token_ids_logprob"),
         ("/generate", {"text": "a", "lora_path": "x"}, "lora_path"),
         ("/generate", {"text": ["a", "b"], "rid": ["x"]}, "rid"),
@@ -163,13 +168,41 @@ async def test_bad_fields_elsewhere(
     http: httpx.AsyncClient, engine: Any, path: str, body: dict[str, Any], param: str
 ) -> None:
     error = check_shape(await http.post(path, json=body), 400)
-    if body or path != "/v1/completions":
-        assert error["param"] == param
+    assert error["param"] == param
     assert not engine.submitted
 
 
 async def test_a_missing_field_is_named(http: httpx.AsyncClient) -> None:
-    assert "prompt" in check_shape(await http.post("/v1/completions", json={}), 400)["message"]
+    error = check_shape(await http.post("/v1/completions", json={}), 400)
+    assert (error["message"], error["param"]) == ("prompt is missing.", "prompt")
+    nested = {"messages": HI, "tools": [{"type": "function", "function": {}}]}
+    error = check_shape(await http.post(CHAT, json=nested), 400)
+    assert (error["message"], error["param"]) == ("tools[0].function.name is missing.", "tools[0].function.name")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "values"),
+    [
+        (CHAT, {"messages": [{"role": "narrator", "content": "Hi"}]}, "messages[0].role", '"tool" or "user"'),
+        (CHAT, {"messages": HI, "response_format": {"type": "x"}}, "response_format.type", '"json_object", '),
+        (CHAT, {"messages": HI, "tool_choice": "x"}, "tool_choice", '"auto", "none" or "required"'),
+        ("/v1/responses", {"input": "Hi", "text": {"format": {"type": "x"}}}, "text.format.type", '"json_schema"'),
+        ("/pause_generation", {"mode": "retract"}, "mode", '"abort" or "in_place"'),
+    ],
+)
+async def test_a_wrong_choice_is_told_the_right_ones(
+    http: httpx.AsyncClient, path: str, body: dict[str, Any], param: str, values: str
+) -> None:
+    error = check_shape(await http.post(path, json=body), 400)
+    assert error["param"] == param
+    assert values in error["message"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_what_is_no_number_is_called_so(http: httpx.AsyncClient, number: str) -> None:
+    body = f'{{"prompt": "NaN: ok", "temperature": {number}}}'
+    error = check_shape(await http.post("/v1/completions", content=body, headers=JSON), 400)
+    assert "NaN and Infinity are no numbers in JSON" in error["message"]
 
 
 async def test_an_unknown_sampling_parameter_names_the_nearest(http: httpx.AsyncClient) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from sgl_jax.engine.messages import Phase, TokenDelta
+from sgl_jax.engine.messages import ControlReply, Phase, TokenDelta
 
 pytestmark = pytest.mark.anyio
 
@@ -97,27 +97,23 @@ async def test_facts(http: httpx.AsyncClient) -> None:
     assert server["stats"]["compiles_after_warmup"] == 0
 
 
-async def test_the_cache_can_be_flushed(http: httpx.AsyncClient) -> None:
-    for method in ("GET", "POST"):
-        answer = await http.request(method, "/flush_cache")
-        assert (answer.status_code, answer.json()) == (200, {"success": True})
-
-
-async def test_orders_reach_the_engine(http: httpx.AsyncClient, engine: Any) -> None:
-    for path in ("/pause_generation", "/continue_generation"):
-        answer = await http.post(path)
-        assert (answer.status_code, answer.json()) == (200, {"success": True})
-    refused = await http.post("/stop_profile")
-    assert refused.status_code == 400
-    assert "start one first" in refused.json()["error"]["message"]
-    for path in ("/start_profile", "/stop_profile"):
-        assert (await http.post(path)).json() == {"success": True, "output_dir": "/profiles/1"}
-    assert engine.orders == ["pause", "continue", "stop_profile", "start_profile", "stop_profile"]
-
-
 async def test_the_load_for_a_router(http: httpx.AsyncClient) -> None:
     load = (await http.get("/get_load")).json()
-    assert load == {"dp_rank": 0, "num_reqs": 0, "num_waiting_reqs": 0, "num_tokens": 1024}
+    assert load == [{"dp_rank": 0, "num_reqs": 0, "num_waiting_reqs": 0, "num_tokens": 1024}]
+
+
+@pytest.mark.parametrize("path", ["/get_load", "/get_server_info"])
+async def test_counters_that_do_not_come_are_not_made_up(
+    http: httpx.AsyncClient, engine: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def no_stats(verb: str) -> ControlReply:
+        return ControlReply(control_id="0", error="it is busy")
+
+    monkeypatch.setattr(engine, "control", no_stats)
+    refused = await http.get(path)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+    assert "it is busy" in refused.json()["error"]["message"]
+    assert refused.headers["retry-after"]
 
 
 async def test_the_template_is_applied(http: httpx.AsyncClient) -> None:
@@ -127,6 +123,16 @@ async def test_the_template_is_applied(http: httpx.AsyncClient) -> None:
     assert "Hi" in text
     assert (await http.post("/detokenize", json={"tokens": tokens})).json() == {"prompt": text}
     assert (await http.post("/apply_template", json={"messages": []})).status_code == 400
+
+
+async def test_the_template_hears_of_tools(make_speaker: Callable[..., tuple[FastAPI, Any]], connect: Any) -> None:
+    template = "{% for t in tools or [] %}{{ t.function.name }};{% endfor %}{{ messages[0].content }}"
+    app, _ = make_speaker("", template)
+    tool = {"type": "function", "function": {"name": "weather"}}
+    asked = {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}
+    async with connect(app) as client:
+        assert (await client.post("/apply_template", json=asked)).json() == {"prompt": "weather;Hi"}
+        assert (await client.post("/tokenize", json=asked)).json()["count"] == len("weather;Hi")
 
 
 async def test_tokenize_and_back(http: httpx.AsyncClient) -> None:

@@ -100,6 +100,38 @@ async def test_an_incremental_stream_sends_deltas_and_full_counts(http: httpx.As
     assert last["meta_info"]["completion_tokens"] == sum(counts)
 
 
+@pytest.mark.parametrize(("asked", "text"), [(None, "lo"), (True, "lo"), (False, "Hello")])
+async def test_the_server_may_stream_deltas_by_default(
+    make_app: Any, connect: Any, asked: bool | None, text: str
+) -> None:
+    body = {"text": "Hi", "stream": True, "incremental": asked, "sampling_params": {"max_new_tokens": 5}}
+    async with connect(make_app(incremental_stream=True)) as client:
+        last = events((await client.post("/generate", json=body)).text)[-1]
+    assert text.endswith(last["text"])
+    assert len(last["text"]) == (5 if asked is False else 1)
+
+
+async def test_what_sglangs_own_client_sends_is_taken(http: httpx.AsyncClient) -> None:
+    params = {"max_new_tokens": 1, "stop_regex": None, "stream_interval": 1, "custom_params": None}
+    body = {"text": "Hi", "sampling_params": params, "lora_path": None, "image_data": None}
+    assert (await http.post("/generate", json=body)).status_code == 200
+    batch = {"text": ["a", "b"], "lora_path": [None, None], "sampling_params": {**params, "stop_regex": []}}
+    assert (await http.post("/generate", json=batch)).status_code == 200
+
+
+async def test_each_prompt_of_a_batch_may_ask_for_its_own_logprobs(http: httpx.AsyncClient) -> None:
+    body = {
+        "text": ["Hey", "Yo", "No"], "sampling_params": {"max_new_tokens": 1},
+        "return_logprob": [True, True, False], "top_logprobs_num": [0, 2, 2], "logprob_start_len": [1, -1, 0],
+    }  # fmt: skip
+    hey, yo, no = ((one["meta_info"]) for one in (await http.post("/generate", json=body)).json())
+    assert len(hey["input_token_logprobs"]) == 2
+    assert "output_top_logprobs" not in hey
+    assert yo["input_token_logprobs"] == []
+    assert [len(one) for one in yo["output_top_logprobs"]] == [2]
+    assert "output_token_logprobs" not in no
+
+
 @pytest.mark.parametrize("incremental", [False, True])
 async def test_logprobs(http: httpx.AsyncClient, tokenizer: Any, incremental: bool) -> None:
     body = {

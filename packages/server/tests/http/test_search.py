@@ -153,7 +153,7 @@ async def test_long_texts_are_refused_or_cut(search, connect, engine) -> None:
         ({"input": "a\0b"}, "input"),
         ({"input": ["x"] * 2049}, "input"),
         ({"input": {"text": "Hi"}}, "input"),
-        ({}, None),
+        ({}, "input"),
         ({"input": "Hi", "dimensions": 0}, "dimensions"),
         ({"input": "Hi", "dimensions": 5}, "dimensions"),
         ({"input": "Hi", "encoding_format": "hex"}, "encoding_format"),
@@ -292,7 +292,7 @@ async def test_reranking_by_asking(search, connect, engine, yes_or_no) -> None:
     [
         ({"documents": []}, "documents"),
         ({"documents": [""]}, "documents"),
-        ({"documents": [{"title": "x"}]}, "documents[0]"),
+        ({"documents": [{"title": "x"}]}, "documents[0].text"),
         ({"documents": ["x" * 600]}, "documents"),
         ({"top_n": 0}, "top_n"),
         ({"query": ""}, "query"),

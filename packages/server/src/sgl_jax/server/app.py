@@ -18,7 +18,7 @@ from sgl_jax.server.disconnect import ClientGoneError, on_client_gone
 from sgl_jax.server.errors import install_error_handlers
 from sgl_jax.server.health import Health, health_router
 from sgl_jax.server.metrics.route import metrics_router
-from sgl_jax.server.native.admin import Done, admin_router
+from sgl_jax.server.native.admin import Done, PauseBody, ProfileBody, admin_router
 from sgl_jax.server.native.generate import generate_router
 from sgl_jax.server.native.parsing import (
     FunctionCallBody,
@@ -110,6 +110,8 @@ STRUCTS = (
     ReasoningBody,
     SeparatedReasoning,
     Done,
+    PauseBody,
+    ProfileBody,
     TokenizeRequest,
     TemplateAnswer,
     TemplateRequest,

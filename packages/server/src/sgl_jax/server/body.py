@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 from typing import Generic, TypeVar
 
 import msgspec
 from fastapi import Request
 
+from sgl_jax.server.context import ServerContext
 from sgl_jax.server.errors import ApiError, bad_request
 from sgl_jax.server.limits import Limits, read_body
+from sgl_jax.server.valid_values import valid_values
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-logger = logging.getLogger(__name__)
-
 _KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _AT = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$(?P<path>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
-_MAX_WARNED = 1000
-
-
-class UnknownFields:
-    """Remembers which unknown field names were warned about, so that each is logged once."""
-
-    def __init__(self) -> None:
-        self._warned: set[str] = set()
-
-    def warn(self, route: str, name: str) -> None:
-        """Logs `name` the first time it is seen. Bounded: clients choose the names."""
-        if name not in self._warned and len(self._warned) < _MAX_WARNED:
-            self._warned.add(name)
-            logger.warning("%s: ignoring the unknown field %r (--strict-fields refuses it)", route, name[:100])
+_NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
 
 
 class BodyReader(Generic[T]):
@@ -42,21 +29,23 @@ class BodyReader(Generic[T]):
     Args:
         struct: what the body must be.
         nested: a struct inside it that forbids unknown fields; its names are offered when one is mistyped.
+        optional: take no body at all for one without fields.
     """
 
-    def __init__(self, struct: type[T], nested: type[msgspec.Struct] | None = None) -> None:
+    def __init__(self, struct: type[T], nested: type[msgspec.Struct] | None = None, *, optional: bool = False) -> None:
+        self._optional = optional
+        self._struct = struct
         self._decoder = msgspec.json.Decoder(struct)
         self._known = frozenset(struct.__struct_encode_fields__)
         self._nested = frozenset(nested.__struct_encode_fields__ if nested else ())
 
-    async def read(self, request: Request, limits: Limits, unknown: UnknownFields) -> T:
+    async def read(self, request: Request, context: ServerContext) -> T:
         """The decoded body.
 
         Raises:
             ApiError: 400 for a bad body, 408, 413 or 415.
         """
-        _check_content_type(request)
-        raw = await read_body(request, limits)
+        raw = await self._read_raw(request, context.limits)
         try:
             body = self._decoder.decode(raw)
             keys = _KEYS.decode(raw).keys()
@@ -67,10 +56,20 @@ class BodyReader(Generic[T]):
         except ValueError as error:  # malformed JSON or UTF-8
             raise _malformed(raw, error) from None
         for name in keys - self._known:
-            if limits.strict_fields:
+            if context.limits.strict_fields:
                 raise bad_request(f"Unknown field {name!r}.{_nearest(name, self._known)}", name, "unknown_field")
-            unknown.warn(request.url.path, name)
+            context.unknown_fields.warn(request.url.path, name)
         return body
+
+    async def _read_raw(self, request: Request, limits: Limits) -> bytes:
+        if not self._optional:
+            _check_content_type(request)
+            return await read_body(request, limits)
+        raw = await read_body(request, limits)
+        if not raw:  # of whatever type
+            return b"{}"
+        _check_content_type(request)
+        return raw
 
     def _invalid(self, message: str) -> ApiError:
         match = _AT.match(message)
@@ -79,7 +78,12 @@ class BodyReader(Generic[T]):
             name = unknown["name"]
             path = f"{path}.{name}" if path else name
             return bad_request(f"Unknown field {path!r}.{_nearest(name, self._nested)}", path, "unknown_field")
+        if missing := _MISSING.match(what):
+            path = f"{path}.{missing['name']}" if path else missing["name"]
+            return bad_request(f"{path} is missing.", path)
         what = what[:1].lower() + what[1:]
+        if what.startswith("invalid ") and (valid := valid_values(self._struct, path)):
+            what += f"; it may be {' or '.join(filter(None, (', '.join(valid[:-1]), valid[-1])))}"
         return bad_request(f"{path}: {what}." if path else f"The body is invalid: {what}.", path or None)
 
 
@@ -96,6 +100,8 @@ def _malformed(raw: bytes, error: ValueError) -> ApiError:
     reason = str(error)
     if b"\\ud" in raw.lower() and "truncated" in reason:
         reason = "it holds a lone surrogate, or ends early"
+    elif _NO_NUMBER.search(raw):
+        reason = "NaN and Infinity are no numbers in JSON"
     return bad_request(f"The body is not valid JSON: {reason}.", code="invalid_json")
 
 

@@ -62,6 +62,8 @@ def resolve(values: Mapping[str, Value]) -> LaunchConfig:
     for flag in FLAGS:
         if flag.name in values:
             value = values[flag.name]
+            if isinstance(value, str):
+                value = dict(flag.synonyms).get(value, value)
             fields[flag.target][flag.field] = tuple(value) if isinstance(value, list) else value
     if "device" in values:
         _check_device(str(values["device"]))
@@ -112,15 +114,8 @@ def _check_neutral(values: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def _check_device(device: str) -> None:
-    if re.fullmatch(r"auto|cpu|fake|cuda(:\d+)?", device):
-        return
-    if re.fullmatch(r"cuda:\d+(,\d+)+", device):
-        first = device.split(",")[0]
-        raise ConfigError(
-            f"--device={device} is not available: one model on several GPUs needs tensor parallelism, "
-            f"which is not there yet. Use one, --device={first}."
-        )
-    raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N or fake, got {device!r}.")
+    if not re.fullmatch(r"auto|cpu|fake|cuda(:\d+(,\d+)*)?", device):
+        raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N, cuda:N,M or fake, got {device!r}.")
 
 
 class _Help(argparse.HelpFormatter):

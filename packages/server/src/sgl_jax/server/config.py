@@ -41,6 +41,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_stall_seconds: a client that takes in nothing of its stream for so long is cut off.
         max_stored_responses: answers of `/v1/responses` that are kept at most; 0 keeps none.
         strict_fields: refuse request fields that the server does not know, rather than ignore them.
+        incremental_stream_output: `/generate` streams deltas unless a request says otherwise.
         log_level: least severe level that is logged.
         log_format: `text`, or `json` for one object a line.
         log_file: takes the log beside stderr.
@@ -72,6 +73,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_stall_seconds: float = 60.0
     max_stored_responses: int = 4096
     strict_fields: bool = False
+    incremental_stream_output: bool = False
     log_level: str = "info"
     log_format: str = "text"
     log_file: str | None = None

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from sgl_jax.engine.messages import EngineClient, EngineInfo, Phase
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.tokenizer import Tokenizer
-from sgl_jax.server.body import UnknownFields
 from sgl_jax.server.errors import ApiError, bad_request, unavailable
 from sgl_jax.server.limits import Limits
 from sgl_jax.server.live import LiveRequests
 from sgl_jax.server.metrics.counters import Counters
 from sgl_jax.server.parsing.chat_format import ChatFormat
+from sgl_jax.server.unknown_fields import UnknownFields
 
 if TYPE_CHECKING:
     from sgl_jax.server.traces import Traces  # OpenTelemetry, which need not be installed
@@ -34,6 +34,7 @@ class ServerContext:
         phase: how far the engine has come; asked on every request, so it must be cheap.
         restarts: how many engines have replaced a dead one.
         limits: what one client may cost.
+        incremental_stream: whether `/generate` streams deltas unless a request says otherwise.
         created: Unix time of start-up, the model's `created` in `/v1/models`.
         live: requests in flight by public id.
         unknown_fields: request fields that were already warned about.
@@ -49,6 +50,7 @@ class ServerContext:
     chat_format: ChatFormat = field(default_factory=ChatFormat)
     restarts: Callable[[], int] = lambda: 0
     limits: Limits = field(default_factory=Limits)
+    incremental_stream: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
     live: LiveRequests = field(default_factory=LiveRequests)
     unknown_fields: UnknownFields = field(default_factory=UnknownFields)

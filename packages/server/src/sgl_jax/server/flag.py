@@ -25,6 +25,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         metavar: how `--help` shows the value; None for booleans.
         aliases: other spellings, mostly SGLang's or vLLM's.
         shorthands: further flags, without a value, that choose one; on the command line only.
+        synonyms: other spellings of its values -> ours.
         env: environment variable that is asked when neither command line nor file has it.
     """
 
@@ -36,6 +37,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     metavar: str | None = None
     aliases: tuple[str, ...] = ()
     shorthands: tuple[tuple[str, Value], ...] = ()
+    synonyms: tuple[tuple[str, str], ...] = ()
     env: str | None = None
 
     @property

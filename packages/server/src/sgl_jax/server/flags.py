@@ -117,8 +117,17 @@ FLAGS: tuple[Flag, ...] = (
         target="engine",
         group=_DEVICE,
         kind=str,
-        metavar="{auto,cpu,cuda,cuda:N,fake}",
+        metavar="{auto,cpu,cuda,cuda:N,cuda:N,M,fake}",
         help="where to compute; fake makes up tokens, to try the server without a model",
+    ),
+    Flag(
+        name="tp-size",
+        target="engine",
+        group=_DEVICE,
+        kind=int,
+        metavar="DEVICES",
+        aliases=("tensor-parallel-size", "tp"),
+        help="devices that share the model, each with a part of its heads and widths (default: 1)",
     ),
     Flag(
         name="dtype",
@@ -126,6 +135,7 @@ FLAGS: tuple[Flag, ...] = (
         group=_DEVICE,
         kind=str,
         metavar=choice(DTYPES),
+        synonyms=(("float", "float32"),),
         help="type of weights and computation; auto is bfloat16 on GPU and with CPU kernels, else float32",
     ),
     Flag(
@@ -183,7 +193,7 @@ FLAGS: tuple[Flag, ...] = (
         target="engine",
         group=_DEVICE,
         kind=bool,
-        aliases=("skip-server-warmup",),
+        aliases=("skip-server-warmup", "disable-jax-precompile"),
         help="compile on first use instead of before the server is ready",
     ),
     Flag(
@@ -232,6 +242,7 @@ FLAGS: tuple[Flag, ...] = (
         group=_MEMORY,
         kind=str,
         metavar=choice(KV_CACHE_DTYPES),
+        synonyms=(("bf16", "bfloat16"),),
         help="type of stored keys and values; int8 and fp8 hold two to four times the tokens, int8 more exactly",
     ),
     Flag(

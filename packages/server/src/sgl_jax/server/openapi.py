@@ -24,8 +24,10 @@ def describe(
     *,
     body: type[msgspec.Struct] | None = None,
     example: Any = None,
+    body_required: bool = True,
     answer: type[msgspec.Struct] | None = None,
     batches: bool = False,
+    listed: bool = False,
     streams: bool = False,
     error: type[msgspec.Struct] = ErrorResponse,
     path_params: dict[str, str] | None = None,
@@ -35,13 +37,17 @@ def describe(
     Args:
         body: the JSON body's struct.
         example: a valid body.
+        body_required: whether the body may not be left out.
         answer: the JSON answer's struct; None for an answer without a fixed shape.
         batches: whether the answer may be a list of `answer` instead.
+        listed: whether it always is.
         streams: whether the answer may be a stream of events instead.
         error: the JSON body's struct where the answer is not a success.
         path_params: name -> description.
     """
     schema: dict[str, Any] = _ref(answer) if answer else {}
+    if listed:
+        schema = {"type": "array", "items": schema}
     if batches:
         schema = {"anyOf": [schema, {"type": "array", "items": schema}]}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
@@ -50,7 +56,7 @@ def describe(
     extra: dict[str, Any] = {}
     if body is not None:
         extra["requestBody"] = {
-            "required": True,
+            "required": body_required,
             "content": {"application/json": {"schema": _ref(body), "example": example}},
         }
     if path_params:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -48,6 +48,42 @@ async def encode(
     if not all(ids) and not allow_empty:
         raise bad_request(f"{param} is empty: at least one token is needed.", param)
     return prompts
+
+
+async def read_prompts(
+    given: str | Sequence[str | int | list[int]],
+    tokenizer: Tokenizer,
+    vocab_size: int,
+    param: str,
+    *,
+    check_count: Callable[[int], None],
+    max_tokens: int | None = None,
+) -> list[Prompt]:
+    """A text, texts, token ids, or lists of these, as prompts.
+
+    Args:
+        param: the request field that holds them, for errors.
+        check_count: is told how many there are before any work is done, and refuses too many.
+        max_tokens: longer ones lose their ends.
+
+    Raises:
+        ApiError: 400.
+    """
+    items = [given] if isinstance(given, str) else given
+    if not items:
+        raise bad_request(f"{param} is an empty list: at least one entry is needed.", param)
+    texts = [item for item in items if isinstance(item, str)]
+    ids = [item for item in items if isinstance(item, int)]
+    lists = [ids] if ids else [item for item in items if isinstance(item, list)]
+    if len(texts) == len(items):
+        check_count(len(texts))
+        return await encode(tokenizer, texts, add_special_tokens=True, param=param, max_tokens=max_tokens)
+    if texts or len(ids or lists) != len(items):
+        raise bad_request(f"{param} must be a text, a list of texts, token ids, or a list of token id lists.", param)
+    check_count(len(lists))
+    for one in lists:
+        check_ids(one, vocab_size, param)
+    return [Prompt(one[:max_tokens]) for one in lists]
 
 
 def check_text(text: str, param: str) -> None:

@@ -171,6 +171,14 @@ SERVER_FLAGS: tuple[Flag, ...] = (
         help="leave out the page at / (a chat playground with a live panel)",
     ),
     Flag(
+        name="incremental-stream-output",
+        target="server",
+        group=_SERVER,
+        kind=bool,
+        aliases=("incremental-streaming-output", "stream-output"),
+        help="/generate streams what is new, instead of the whole text and ids so far, unless a request says otherwise",
+    ),
+    Flag(
         name="drain-seconds",
         target="server",
         group=_SERVER,

@@ -41,7 +41,7 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of `/get_load`, under SGLang's names: what a router wants to know.
+    """An entry of `/get_load`, under SGLang's names: what a router wants to know of one engine.
 
     Attributes:
         num_reqs: running and waiting requests.
@@ -116,13 +116,18 @@ def info_router(context: ServerContext) -> APIRouter:
             )
         )
 
-    @router.get("/get_load", operation_id="get_load", summary="How much there is to do", **describe(answer=Load))
+    @router.get(
+        "/get_load",
+        operation_id="get_load",
+        summary="How much there is to do",
+        **describe(answer=Load, listed=True),
+    )
     async def get_load() -> Response:
         info = context.ready_info()
         stats = await counters(context)
         held = stats.pages_total - stats.pages_free
         tokens = held * info.max_total_tokens // max(stats.pages_total, 1)
         load = Load(num_reqs=stats.running + stats.waiting, num_waiting_reqs=stats.waiting, num_tokens=tokens)
-        return json_response(load)
+        return json_response([load])  # one an engine, of which there is one
 
     return router

@@ -22,18 +22,24 @@ from sgl_jax.server.openapi import describe
 from sgl_jax.server.prompts import INLINE_CHARACTERS, check_ids, encode
 
 
-class TokenizeRequest(msgspec.Struct, kw_only=True):
-    """Body of `POST /tokenize`: a prompt, or a conversation that the chat template turns into one."""
+class TemplateFields(msgspec.Struct, kw_only=True):
+    """What goes into a chat template beside the messages."""
 
     model: str | None = None
+    tools: Annotated[list[Tool] | None, Meta(description="Functions that the template tells the model of.")] = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class TokenizeRequest(TemplateFields, kw_only=True):
+    """Body of `POST /tokenize`: a prompt, or a conversation that the chat template turns into one."""
+
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Meta(min_length=1)] | None = None
     add_special_tokens: Annotated[
         bool | None, Meta(description="Default: true for a prompt, false for messages (the template has them).")
     ] = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
     return_token_strs: Annotated[bool | None, Meta(description="Also give the vocabulary's spelling.")] = None
 
 
@@ -46,15 +52,10 @@ class TokenizeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     token_strs: list[str | None] | None = None
 
 
-class TemplateRequest(msgspec.Struct, kw_only=True):
+class TemplateRequest(TemplateFields, kw_only=True):
     """Body of `POST /apply_template`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
-    model: str | None = None
-    tools: list[Tool] | None = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
 
 class TemplateAnswer(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ def tokenization_router(context: ServerContext) -> APIRouter:
     )
     async def tokenize(request: Request) -> Response:
         info = context.ready_info()
-        body = await tokenize_reader.read(request, context.limits, context.unknown_fields)
+        body = await tokenize_reader.read(request, context)
         context.check_model(body.model)
         text, param = await _text(body, context)
         special = body.messages is None if body.add_special_tokens is None else body.add_special_tokens
@@ -123,16 +124,9 @@ def tokenization_router(context: ServerContext) -> APIRouter:
     )
     async def apply_template(request: Request) -> Response:
         context.ready_info()
-        body = await template_reader.read(request, context.limits, context.unknown_fields)
+        body = await template_reader.read(request, context)
         context.check_model(body.model)
-        chat = ChatRequest(
-            messages=body.messages,
-            tools=body.tools,
-            add_generation_prompt=body.add_generation_prompt,
-            continue_final_message=body.continue_final_message,
-            chat_template_kwargs=body.chat_template_kwargs,
-        )
-        return json_response(TemplateAnswer(await chat_text(chat, context)))
+        return json_response(TemplateAnswer(await _rendered(body, body.messages, context)))
 
     @router.post(
         "/detokenize",
@@ -142,7 +136,7 @@ def tokenization_router(context: ServerContext) -> APIRouter:
     )
     async def detokenize(request: Request) -> Response:
         info = context.ready_info()
-        body = await detokenize_reader.read(request, context.limits, context.unknown_fields)
+        body = await detokenize_reader.read(request, context)
         context.check_model(body.model)
         if body.tokens:
             check_ids(body.tokens, info.vocab_size, "tokens")
@@ -193,10 +187,15 @@ async def _text(body: TokenizeRequest, context: ServerContext) -> tuple[str, str
         raise bad_request("Send either prompt or messages.", "prompt")
     if body.messages is None:
         return body.prompt or "", "prompt"
+    return await _rendered(body, body.messages, context), "messages"
+
+
+async def _rendered(fields: TemplateFields, messages: list[ChatMessage], context: ServerContext) -> str:
+    """The prompt that the chat template makes of a conversation."""
     chat = ChatRequest(
-        messages=body.messages,
-        add_generation_prompt=body.add_generation_prompt,
-        continue_final_message=body.continue_final_message,
-        chat_template_kwargs=body.chat_template_kwargs,
+        messages=messages,
+        add_generation_prompt=fields.add_generation_prompt,
+        continue_final_message=fields.continue_final_message,
+        chat_template_kwargs=fields.chat_template_kwargs,
     )
-    return await chat_text(chat, context), "messages"
+    return await chat_text(chat, context, fields.tools or ())

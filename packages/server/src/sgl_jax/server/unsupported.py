@@ -13,11 +13,13 @@ import msgspec
 from sgl_jax.server.errors import bad_request
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "lora_path": (),
+    "lora_path": ("",),
     "suffix": ("",),
     "custom_params": ({},),
+    "stop_regex": ("",),
+    "stream_interval": (1,),
 }
-"""Field -> values that are the same as not sending it (null always is)."""
+"""Field -> values that are the same as not sending it (null always is, and a list of nothing but such)."""
 
 
 def refuse_unsupported(
@@ -32,7 +34,8 @@ def refuse_unsupported(
     """
     for name, neutral in neutral_values.items():
         value = getattr(body, name, None)
-        if value is None or value in neutral:
+        if value is None or value in neutral or (isinstance(value, list) and not any(value)):
             continue
-        allowed = f" (only {', '.join(map(repr, neutral))})" if neutral else "; leave it out"
+        useful = [one for one in neutral if one]
+        allowed = f" (only {', '.join(map(repr, useful))})" if useful else "; leave it out"
         raise bad_request(f"{prefix}{name} is not supported yet{allowed}.", prefix + name, "not_supported")

@@ -153,6 +153,7 @@ class WebServer(uvicorn.Server):
             served_model_name=config.server.served_model_name,
             phase=engine.phase,
             restarts=lambda: engine.restarts,
+            incremental_stream=config.server.incremental_stream_output,
             traces=traces,
             limits=Limits(
                 max_body_bytes=config.server.max_body_bytes,

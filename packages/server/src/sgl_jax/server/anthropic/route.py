@@ -57,7 +57,7 @@ def messages_router(context: ServerContext) -> APIRouter:
     )
     async def create_message(request: Request) -> Response:
         info = context.generating_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         with MESSAGES.spoken():
             job = await chat_job(to_chat(body), context, info, MESSAGES)
         writer = Writer(context, job, max_tokens=body.max_tokens, thinking=shows_thinking(body))
@@ -76,7 +76,7 @@ def messages_router(context: ServerContext) -> APIRouter:
     )
     async def count_tokens(request: Request) -> Response:
         context.ready_info()
-        body = await count_reader.read(request, context.limits, context.unknown_fields)
+        body = await count_reader.read(request, context)
         with MESSAGES.spoken():
             _, prompt = await chat_prompt(to_chat(body), context)
         return json_response(TokenCount(len(prompt.ids)))

@@ -16,6 +16,7 @@ from rich.text import Text
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.engine.execution import device_env
+from sgl_jax.engine.execution.xla_options import program_options
 from sgl_jax.server.command_line import parse_launch
 from sgl_jax.server.config import LaunchConfig
 from sgl_jax.server.doctor.devices import check_devices
@@ -51,11 +52,20 @@ def doctor(arguments: Sequence[str], output: TextIO | None = None) -> int:
     rest = [word for word in given if word not in own]
     config, missing = _parse(rest)
     if "--xla-flags" in own:
-        output.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in chosen_environment(config.engine))
+        output.writelines(_xla_lines(config.engine))
         return 0
     findings = chain(missing, _findings(config))
     grades = (_write_json if "--json" in own else _write)(findings, output)
     return 1 if "failure" in grades else 0
+
+
+def _xla_lines(config: EngineConfig) -> Iterator[str]:
+    for name, value in chosen_environment(config):
+        yield f"export {name}={shlex.quote(value)}\n"
+    if config.device.startswith(("auto", "cuda")):
+        # Not exported: a flag that some version does not know would end the process, an option is left out.
+        for name, option in program_options("cuda", config.tp_size).items():
+            yield f"# with each program on a GPU: --{name}={str(option).lower()}\n"
 
 
 def chosen_environment(config: EngineConfig) -> list[tuple[str, str]]:

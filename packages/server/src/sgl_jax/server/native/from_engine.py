@@ -21,9 +21,6 @@ class NativeWriter:
 
     Args:
         rid: the caller's own id for all prompts, or one each, or None.
-        logprobs: whether they were asked for.
-        top: whether the likeliest tokens' were, too.
-        chosen: whether those of `token_ids_logprob` were.
         with_text: whether each log-probability comes with its token's text.
         started: `time.perf_counter()` at the request's arrival.
     """
@@ -34,17 +31,11 @@ class NativeWriter:
         job: Job,
         rid: str | list[str] | None,
         *,
-        logprobs: bool,
-        top: bool,
-        chosen: bool,
         with_text: bool,
         started: float,
     ) -> None:
         self._job = job
         self._rid = rid
-        self._logprobs = logprobs
-        self._top = top
-        self._chosen = chosen
         self._with_text = with_text
         self._started = started
         self._show = token_shower(context.tokenizer)
@@ -61,9 +52,9 @@ class NativeWriter:
             delta: what to show instead of the whole sequence.
         """
         shown = so_far if delta is None else delta
-        logprobs = self._entries(shown)
         inputs, input_rivals, input_chosen = self._inputs(index, shown)
-        chosen = self._job.requests[index].sampling.token_ids_logprob
+        sampling = self._job.requests[index].sampling
+        asked, top, chosen = sampling.logprobs is not None, bool(sampling.logprobs), sampling.token_ids_logprob
         return NativeAnswer(
             text=shown.text,
             output_ids=shown.token_ids,
@@ -74,13 +65,13 @@ class NativeWriter:
                 completion_tokens=len(so_far.token_ids),
                 cached_tokens=so_far.cached_tokens,
                 e2e_latency=time.perf_counter() - self._started,
-                input_token_logprobs=inputs if self._logprobs else UNSET,
-                output_token_logprobs=logprobs if self._logprobs else UNSET,
-                input_top_logprobs=input_rivals if self._top else UNSET,
-                output_top_logprobs=[self._rivals(one) for one in shown.logprobs] if self._top else UNSET,
-                input_token_ids_logprobs=input_chosen if self._chosen else UNSET,
+                input_token_logprobs=inputs if asked else UNSET,
+                output_token_logprobs=self._entries(shown) if asked else UNSET,
+                input_top_logprobs=input_rivals if top else UNSET,
+                output_top_logprobs=[self._rivals(one) for one in shown.logprobs] if top else UNSET,
+                input_token_ids_logprobs=input_chosen if chosen else UNSET,
                 output_token_ids_logprobs=[self._shown(zip(chosen, one.chosen, strict=True)) for one in shown.logprobs]
-                if self._chosen
+                if chosen
                 else UNSET,
             ),
             index=index if indexed else UNSET,

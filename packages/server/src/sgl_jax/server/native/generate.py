@@ -37,22 +37,13 @@ def generate_router(context: ServerContext) -> APIRouter:
     async def generate(request: Request) -> Response:
         started = time.perf_counter()
         info = context.generating_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         job = await native_job(body, context, info)
         batch = is_batch(body, job)
-        logprobs = bool(body.return_logprob)
-        writer = NativeWriter(
-            context,
-            job,
-            body.rid,
-            logprobs=logprobs,
-            top=logprobs and bool(body.top_logprobs_num),
-            chosen=logprobs and bool(body.token_ids_logprob),
-            with_text=bool(body.return_text_in_logprobs),
-            started=started,
-        )
+        writer = NativeWriter(context, job, body.rid, with_text=bool(body.return_text_in_logprobs), started=started)
         if body.stream:
-            events = native_events(context, job, writer, batch=batch, incremental=bool(body.incremental))
+            incremental = context.incremental_stream if body.incremental is None else body.incremental
+            events = native_events(context, job, writer, batch=batch, incremental=incremental)
             return EventStream(events, keep_alive=context.limits.keep_alive_seconds)
         sequences = await unless_disconnected(request.receive, collect(context, job))
         return json_response(native_answers(writer, sequences, batch=batch))
@@ -64,7 +55,7 @@ def generate_router(context: ServerContext) -> APIRouter:
         **describe(body=AbortBody, example={"rid": "my-request"}, answer=Aborted),
     )
     async def abort_request(request: Request) -> Response:
-        body = await abort_reader.read(request, context.limits, context.unknown_fields)
+        body = await abort_reader.read(request, context)
         if not body.abort_all and not body.rid:
             raise bad_request("Send a rid, or abort_all: true.", "rid")
         found = context.live.all() if body.abort_all else context.live.find(body.rid or "")

@@ -83,7 +83,7 @@ def parsing_router(context: ServerContext) -> APIRouter:
         **describe(body=FunctionCallBody, example=CALL_EXAMPLE, answer=ParsedFunctionCalls),
     )
     async def parse_function_call(request: Request) -> Response:
-        body = await call_reader.read(request, context.limits, context.unknown_fields)
+        body = await call_reader.read(request, context)
         format = _chosen(TOOL_FORMATS, body.tool_call_parser, context.chat_format.tools, "tool_call_parser")
         tools = {tool.function.name: tool.function.parameters or {} for tool in body.tools}
         answer = await _read(ChatFormat(tools=format), Wanted(tools=tools), body.text)
@@ -97,7 +97,7 @@ def parsing_router(context: ServerContext) -> APIRouter:
         **describe(body=ReasoningBody, example=REASONING_EXAMPLE, answer=SeparatedReasoning),
     )
     async def separate_reasoning(request: Request) -> Response:
-        body = await reasoning_reader.read(request, context.limits, context.unknown_fields)
+        body = await reasoning_reader.read(request, context)
         own = context.chat_format.reasoning
         format = _chosen(REASONING_FORMATS, body.reasoning_parser, own, "reasoning_parser")
         answer = await _read(ChatFormat(reasoning=format), Wanted(), body.text)

@@ -68,6 +68,8 @@ class NativeSamplingParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=T
     structural_tag: Annotated[
         str | dict[str, Any] | None, Meta(description="A structural tag in XGrammar's form, or SGLang's older one.")
     ] = None
+    stop_regex: Annotated[str | list[str] | None, Meta(description="Not supported yet, except empty.")] = None
+    stream_interval: Annotated[int | None, Meta(description="Every token is streamed: 1 is the only value.")] = None
     custom_params: Annotated[dict[str, Any] | None, Meta(description="Not supported yet, except empty.")] = None
 
 
@@ -82,15 +84,22 @@ class NativeRequest(msgspec.Struct, kw_only=True):
         NativeSamplingParams | list[NativeSamplingParams] | None, Meta(description="For all prompts, or one each.")
     ] = None
     stream: bool | None = None
-    incremental: Annotated[bool | None, Meta(description="Stream deltas; else text and ids grow with each event.")] = (
-        None
-    )
+    incremental: Annotated[
+        bool | None,
+        Meta(description="Stream deltas (`--incremental-stream-output`); else text and ids grow with each event."),
+    ] = None
     rid: Annotated[str | list[str] | None, Meta(description="Your own id, or one a prompt.")] = None
-    return_logprob: bool | None = None
-    top_logprobs_num: TopLogprobs | None = None
+    return_logprob: Annotated[
+        bool | list[bool] | None, Meta(description="Return log-probabilities: for all prompts, or one each.")
+    ] = None
+    top_logprobs_num: Annotated[
+        TopLogprobs | list[TopLogprobs] | None,
+        Meta(description="And those of so many likeliest tokens: for all prompts, or one each."),
+    ] = None
     return_text_in_logprobs: bool | None = None
     logprob_start_len: Annotated[
-        PromptStart | None, Meta(description="Log-probabilities of the prompt, too, from this token on; -1 for none.")
+        PromptStart | list[PromptStart] | None,
+        Meta(description="Those of the prompt, too, from this token on; -1 for none. For all prompts, or one each."),
     ] = None
     token_ids_logprob: Annotated[
         list[int | list[int]] | None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import UNSET
 
 from sgl_jax.engine.messages import EngineInfo, GenerateRequest
@@ -14,6 +13,7 @@ from sgl_jax.server.context import ServerContext
 from sgl_jax.server.errors import bad_request
 from sgl_jax.server.generation import Job, Prompt
 from sgl_jax.server.grammars import AskedGrammar, asked_grammar
+from sgl_jax.server.native.logprobs import asked_logprobs
 from sgl_jax.server.native.schema import DEFAULT_MAX_NEW_TOKENS, NativeRequest, NativeSamplingParams
 from sgl_jax.server.prompts import check_count, check_ids, check_sampling, encode, room_after, siblings, token_bias
 from sgl_jax.server.unsupported import refuse_unsupported
@@ -37,14 +37,12 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
         raise bad_request("sampling_params: n must be the same for all prompts.", "sampling_params.n")
     check_count(count, n, context.limits.max_sequences)
     prompts = await _prompts(body, context, info)
-    logprobs = (body.top_logprobs_num or 0) if body.return_logprob else None
     sampling, asked = [], [asked_grammar(one, path) for one, path in zip(params, paths, strict=True)]
-    chosen = _chosen(body, count)
-    for one, path, prompt, grammar, tokens in zip(params, paths, prompts, asked, chosen, strict=True):
+    shown = asked_logprobs(body, count)
+    for one, path, prompt, grammar, logprobs in zip(params, paths, prompts, asked, shown, strict=True):
         refuse_unsupported(one, path)
         room = room_after([prompt], info, _field(body))
-        whole = _with_prompt(_sampling(one, path, room, logprobs, grammar), body.logprob_start_len)
-        sampling.append(msgspec.structs.replace(whole, token_ids_logprob=tuple(tokens)))
+        sampling.append(logprobs.asked_of(_sampling(one, path, room, grammar)))
         check_sampling(sampling[-1], info, room, _renames(path, grammar), len(prompt.ids))
     job_id = uuid.uuid4().hex
     requests = siblings(job_id, prompts, sampling, n, priority=body.priority, cache_salt=body.cache_salt)
@@ -92,9 +90,7 @@ def _params(body: NativeRequest, count: int) -> tuple[list[NativeSamplingParams]
     return given, [f"sampling_params[{index}]." for index in range(count)]
 
 
-def _sampling(
-    params: NativeSamplingParams, path: str, room: int, logprobs: int | None, asked: AskedGrammar | None
-) -> SamplingParams:
+def _sampling(params: NativeSamplingParams, path: str, room: int, asked: AskedGrammar | None) -> SamplingParams:
     wanted = params.max_new_tokens
     if wanted is UNSET:
         wanted = min(max(DEFAULT_MAX_NEW_TOKENS, params.min_new_tokens or 0), room)
@@ -111,7 +107,6 @@ def _sampling(
         ignore_eos=params.ignore_eos,
         skip_special_tokens=params.skip_special_tokens,
         no_stop_trim=params.no_stop_trim,
-        logprobs=logprobs,
         frequency_penalty=params.frequency_penalty or 0.0,
         presence_penalty=params.presence_penalty or 0.0,
         repetition_penalty=1.0 if params.repetition_penalty is None else params.repetition_penalty,
@@ -119,26 +114,6 @@ def _sampling(
         logit_bias=token_bias(params.logit_bias, path + "logit_bias"),
         grammar=None if asked is None else asked.grammar,
     )
-
-
-def _with_prompt(sampling: SamplingParams, start: int | None) -> SamplingParams:
-    """Asks for the same of the prompt, from this token on, unless it is absent or -1."""
-    if start is None or start < 0:
-        return sampling
-    return msgspec.structs.replace(sampling, prompt_logprobs=sampling.logprobs, prompt_logprobs_from=start)
-
-
-def _chosen(body: NativeRequest, count: int) -> list[list[int]]:
-    """Each prompt's `token_ids_logprob`; nothing where no log-probabilities are asked for."""
-    given = body.token_ids_logprob
-    if not given or not body.return_logprob:
-        return [[]] * count
-    ids = [item for item in given if isinstance(item, int)]
-    lists = [ids] * count if ids else [item for item in given if isinstance(item, list)]
-    if len(ids) not in (0, len(given)) or len(lists) != count:
-        message = f"token_ids_logprob must be a list of token ids, or {count} of them, one a prompt."
-        raise bad_request(message, "token_ids_logprob")
-    return lists
 
 
 def _aliases(body: NativeRequest, requests: list[GenerateRequest], n: int) -> dict[str, list[str]]:

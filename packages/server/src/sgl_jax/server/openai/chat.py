@@ -43,7 +43,7 @@ def chat_router(context: ServerContext) -> APIRouter:
     )
     async def chat_completions(request: Request) -> Response:
         info = context.generating_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         job = await chat_job(body, context, info)
         logprobs = bool(body.logprobs)
         if body.stream:

@@ -39,7 +39,7 @@ def completions_router(context: ServerContext) -> APIRouter:
     )
     async def completions(request: Request) -> Response:
         info = context.generating_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         job = await completion_job(body, context, info)
         echo, logprobs = bool(body.echo), body.logprobs is not None
         if body.stream:
@@ -47,7 +47,17 @@ def completions_router(context: ServerContext) -> APIRouter:
             events = completion_events(context, job, options, echo=echo, logprobs=logprobs)
             return EventStream(events, keep_alive=context.limits.keep_alive_seconds)
         sequences = await unless_disconnected(request.receive, collect(context, job))
-        of_prompt = body.prompt_logprobs
-        return json_response(completion(context, job, sequences, echo=echo, logprobs=logprobs, of_prompt=of_prompt))
+        kept = body.n or 1
+        return json_response(
+            completion(
+                context,
+                job,
+                sequences,
+                echo=echo,
+                logprobs=logprobs,
+                of_prompt=body.prompt_logprobs,
+                kept=kept if job.n > kept else None,
+            )
+        )
 
     return router

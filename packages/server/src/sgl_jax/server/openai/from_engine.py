@@ -15,6 +15,7 @@ from sgl_jax.engine.messages import TokenLogprobs
 from sgl_jax.server.answer_reader import AnswerReader
 from sgl_jax.server.context import ServerContext
 from sgl_jax.server.generation import Generation, Job, Piece, Sequence
+from sgl_jax.server.openai.best_of import likeliest
 from sgl_jax.server.openai.logprobs import chat_logprobs, completion_logprobs, prompt_logprobs
 from sgl_jax.server.openai.parsed import deltas_of, finish_reason, message_of, read_answer
 from sgl_jax.server.openai.schema.chat import ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta
@@ -107,24 +108,31 @@ def completion(
     echo: bool,
     logprobs: bool,
     of_prompt: int | None = None,
+    kept: int | None = None,
 ) -> Completion:
-    """The answer of a finished completion job. Args: as for `chat_completion`."""
+    """The answer of a finished completion job.
+
+    Args:
+        of_prompt: as for `chat_completion`.
+        kept: how many of each prompt's sequences to answer with, the likeliest first; None answers with all.
+    """
     show = token_shower(context.tokenizer)
     echoes = _echoes(context, job, echo)
+    answers = [*enumerate(sequences)] if kept is None else likeliest(sequences, job.n, kept)
     return Completion(
         id=job.id,
         created=int(time.time()),
         model=context.served_model_name,
         choices=[
             CompletionChoice(
-                index=index,
+                index=place,
                 text=echoes[index // job.n] + sequence.text,
                 finish_reason=sequence.finish.reason,
                 logprobs=completion_logprobs(*_scored(job, index, sequence, echo=echo), show, 0) if logprobs else None,
                 matched_stop=sequence.finish.matched,
                 prompt_logprobs=_of_prompt(job, index, sequence, of_prompt, show),
             )
-            for index, sequence in enumerate(sequences)
+            for place, (index, sequence) in enumerate(answers)
         ],
         usage=UsageCounter.of(job, sequences).usage(),
     )

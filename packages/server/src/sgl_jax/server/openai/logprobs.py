@@ -39,8 +39,11 @@ def completion_logprobs(
         tokens=tokens,
         token_logprobs=[None if entry is None else finite(entry.logprob) for entry in logprobs],
         top_logprobs=[
-            None if entry is None else {as_text(show(rival)): finite(logprob) for rival, logprob in entry.top}
-            for entry in logprobs
+            None
+            if entry is None
+            # The token comes last, and changes nothing where it is among the likeliest.
+            else {as_text(show(one)): finite(logprob) for one, logprob in (*entry.top, (token_id, entry.logprob))}
+            for token_id, entry in zip(token_ids, logprobs, strict=False)
         ],
         text_offset=offsets,
     )

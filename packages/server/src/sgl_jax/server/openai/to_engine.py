@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -27,9 +28,9 @@ from sgl_jax.server.parsing.chat_format import PLAIN, AnswerFormat, Wanted
 from sgl_jax.server.prompts import (
     INLINE_CHARACTERS,
     check_count,
-    check_ids,
     check_sampling,
     encode,
+    read_prompts,
     room_after,
     siblings,
     token_bias,
@@ -115,9 +116,13 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
     """
     context.check_model(body.model)
     refuse_unsupported(body)
-    if body.best_of is not None and body.best_of != (body.n or 1):
-        raise bad_request("best_of is not supported yet, except when equal to n.", "best_of", "not_supported")
-    prompts = await _completion_prompts(body, context, info)
+    kept, drawn = body.n or 1, _drawn(body)
+    if drawn > kept and body.stream:
+        raise bad_request("best_of cannot be streamed: which are the best is known at the end.", "best_of")
+    check = partial(check_count, n=drawn, limit=context.limits.max_sequences)
+    prompts = await read_prompts(body.prompt, context.tokenizer, info.vocab_size, "prompt", check_count=check)
+    # What is drawn in vain must be judged, too.
+    logprobs = (body.logprobs or 0) if drawn > kept else body.logprobs
     wanted = body.max_tokens
     if wanted is None:
         wanted = min(max(COMPLETION_MAX_TOKENS, body.min_tokens or 0), room_after(prompts, info, "prompt"))
@@ -134,10 +139,23 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
         prompts,
         renames,
         wanted,
-        body.logprobs,
+        logprobs,
         prompt_logprobs=of_prompt,
         asked=asked,
+        n=drawn,
     )
+
+
+def _drawn(body: CompletionRequest) -> int:
+    """How many answers to draw for each prompt.
+
+    Raises:
+        ApiError: 400 for fewer than are to be returned.
+    """
+    kept = body.n or 1
+    if body.best_of is not None and body.best_of < kept:
+        raise bad_request(f"best_of must be at least n, which is {kept}, got {body.best_of}.", "best_of")
+    return body.best_of or kept
 
 
 async def chat_text(body: ChatRequest, context: ServerContext, tools: Sequence[Tool] = ()) -> str:
@@ -212,10 +230,11 @@ def _job(
     *,
     prompt_logprobs: int | None = None,
     asked: AskedGrammar | None = None,
+    n: int | None = None,
 ) -> Job:
     if body.stream and body.prompt_logprobs is not None:
         raise bad_request("prompt_logprobs does not come in a stream; send one of both.", "prompt_logprobs")
-    n = body.n or 1
+    n = body.n or 1 if n is None else n
     room = room_after(prompts, info, renames.get("prompt", "prompt"))
     if dialect.lowers_max_tokens and max_new_tokens is not None:
         max_new_tokens = min(max_new_tokens, room)
@@ -260,19 +279,3 @@ def _sampling(body: GenerationFields, max_new_tokens: int | None, logprobs: int 
         min_new_tokens=body.min_tokens or 0,
         logit_bias=token_bias(body.logit_bias, "logit_bias"),
     )
-
-
-async def _completion_prompts(body: CompletionRequest, context: ServerContext, info: EngineInfo) -> list[Prompt]:
-    prompt = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-    texts = [item for item in prompt if isinstance(item, str)]
-    if texts and len(texts) == len(prompt):
-        check_count(len(texts), body.n or 1, context.limits.max_sequences)
-        return await encode(context.tokenizer, texts, add_special_tokens=True, param="prompt")
-    ids = [item for item in prompt if isinstance(item, int)]
-    lists = [ids] if ids else [item for item in prompt if isinstance(item, list)]
-    if len(ids or lists) != len(prompt) or not lists:
-        raise bad_request("prompt must be a text, a list of texts, token ids, or a list of token id lists.", "prompt")
-    check_count(len(lists), body.n or 1, context.limits.max_sequences)
-    for one in lists:
-        check_ids(one, info.vocab_size, "prompt")
-    return [Prompt(one) for one in lists]

@@ -44,7 +44,7 @@ def embeddings_router(context: ServerContext) -> APIRouter:
     )
     async def embeddings(request: Request) -> Response:
         info = context.ready_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         context.check_model(body.model)
         if not info.is_embedding:
             raise bad_request(

@@ -6,6 +6,7 @@ import array
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from fastapi import Request
 
@@ -16,7 +17,7 @@ from sgl_jax.server.disconnect import unless_disconnected
 from sgl_jax.server.errors import bad_request
 from sgl_jax.server.generation import Job, Prompt, collect
 from sgl_jax.server.generation import Sequence as Finished
-from sgl_jax.server.prompts import check_ids, encode
+from sgl_jax.server.prompts import read_prompts
 from sgl_jax.server.search.schema import SearchFields, SearchUsage
 
 MAX_INPUTS = 2048
@@ -65,19 +66,10 @@ async def read_inputs(
     Raises:
         ApiError: 400.
     """
-    items = [given] if isinstance(given, str) else given
-    texts = [item for item in items if isinstance(item, str)]
-    ids = [item for item in items if isinstance(item, int)]
-    lists = [ids] if ids else [item for item in items if isinstance(item, list)]
-    if len(texts) == len(items):
-        check_inputs(len(texts), context, param)
-        return await encode(context.tokenizer, texts, add_special_tokens=True, param=param, max_tokens=max_tokens)
-    if texts or len(ids or lists) != len(items):
-        raise bad_request(f"{param} must be a text, a list of texts, token ids, or a list of token id lists.", param)
-    check_inputs(len(lists), context, param)
-    for one in lists:
-        check_ids(one, info.vocab_size, param)
-    return [Prompt(one[:max_tokens]) for one in lists]
+    check = partial(check_inputs, context=context, param=param)
+    return await read_prompts(
+        given, context.tokenizer, info.vocab_size, param, check_count=check, max_tokens=max_tokens
+    )
 
 
 def cut_length(asked: int | None, longest: int) -> int | None:

@@ -51,7 +51,7 @@ def rerank_router(context: ServerContext) -> APIRouter:
     @router.post("/rerank", operation_id="rerank_short", summary="The same as /v1/rerank", **described)
     async def rerank(request: Request) -> Response:
         info = context.ready_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         context.check_model(body.model)
         texts = [document if isinstance(document, str) else document.text for document in body.documents]
         check_inputs(len(texts), context, "documents")

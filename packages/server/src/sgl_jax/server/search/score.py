@@ -48,7 +48,7 @@ def score_router(context: ServerContext) -> APIRouter:
     )
     async def score(request: Request) -> Response:
         info = context.generating_info()
-        body = await reader.read(request, context.limits, context.unknown_fields)
+        body = await reader.read(request, context)
         context.check_model(body.model)
         if len(body.label_token_ids) > MAX_CHOSEN_LOGPROBS:
             raise bad_request(f"label_token_ids must hold at most {MAX_CHOSEN_LOGPROBS} token ids.", "label_token_ids")

@@ -69,7 +69,7 @@ def responses_router(context: ServerContext) -> APIRouter:
     )
     async def create_response(request: Request) -> Response:
         info = context.generating_info()
-        body = await reader.read(request, limits, context.unknown_fields)
+        body = await reader.read(request, context)
         conversation = Conversation(store.before(body.previous_response_id), store.find_item)
         conversation.add(body.input)
         with RESPONSES.spoken():

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from sgl_jax.server.bounds import Positive, TopLogprobs
+from sgl_jax.server.bounds import Siblings, TopLogprobs
 from sgl_jax.server.openai.schema.common import GenerationFields, PromptLogprobs, Usage
 
 
@@ -18,7 +18,10 @@ class CompletionRequest(GenerationFields, kw_only=True):
         str | list[str | int | list[int]],
         Meta(description="A text, a list of texts, token ids, or a list of token id lists."),
     ]
-    best_of: Annotated[Positive | None, Meta(description="Not supported yet, except when equal to `n`.")] = None
+    best_of: Annotated[
+        Siblings | None,
+        Meta(description="Draw so many and answer with the `n` likeliest, by their tokens' mean log-probability."),
+    ] = None
     echo: Annotated[bool | None, Meta(description="Put the prompt before the text.")] = None
     suffix: Annotated[str | None, Meta(description="Not supported.")] = None
     logprobs: Annotated[
@@ -28,7 +31,10 @@ class CompletionRequest(GenerationFields, kw_only=True):
 
 
 class CompletionLogprobs(msgspec.Struct, frozen=True):
-    """Log-probabilities in columns, one entry a token; `text_offset` counts characters of the text."""
+    """Log-probabilities in columns, one entry a token; `text_offset` counts characters of the text.
+
+    `top_logprobs` has the token itself, too, where that is none of the likeliest.
+    """
 
     tokens: list[str]
     token_logprobs: list[float | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -24,13 +24,6 @@ pytestmark = pytest.mark.anyio
 URL = "/v1/messages"
 HI = [{"role": "user", "content": "Hi"}]
 QUESTION = {"messages": HI, "max_tokens": 400}
-TEMPLATE = (
-    "{% for m in messages %}[{{ m.role }}|{{ m.reasoning_content }}|{{ m.content }}"
-    "{% for c in m.tool_calls or [] %}|{{ c.id }}:{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}"
-    "|{{ m.tool_call_id }}]{% endfor %}{% for t in tools or [] %}<{{ t.function.name }}>{% endfor %}"
-    "{{ enable_thinking }}{{ reasoning_effort }}{# <tool_call> <think> #}"
-)
-SAID = '<think>\nHm…\n</think>\n\nI look.\n<tool_call>\n{"name": "look", "arguments": {"at": "Zürich"}}\n</tool_call>'
 SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}}
 TOOLS = [{"name": "look", "input_schema": SCHEMA}, {"name": "listen", "input_schema": {"type": "object"}}]
 CHAT_TOOLS = [
@@ -40,52 +33,16 @@ THINKING = {"type": "enabled", "budget_tokens": 1024}
 OFF = {"enable_thinking": False}
 
 
-@pytest.fixture(scope="module")
-def speaker(make_speaker: Callable[..., Any]) -> Any:
-    """An app whose model says `SAID`, and its engine."""
-    return make_speaker(SAID, TEMPLATE)
-
-
-@pytest.fixture
-def engine(speaker: Any) -> Iterator[Any]:
-    """The engine, which has heard nothing yet; `script` makes it say something else for one test."""
-    engine = speaker[1]
-    usual = engine.script
-    engine.submitted.clear()
-    yield engine
-    engine.script = usual
-
-
-@pytest.fixture
-async def http(speaker: Any, engine: Any, connect: Callable[[Any], httpx.AsyncClient], anyio_backend: str) -> Any:
-    async with connect(speaker[0]) as client:
-        yield client
-
-
 def asked(**fields: Any) -> dict[str, Any]:
     return {**QUESTION, **fields}
 
 
-async def ask(http: httpx.AsyncClient, **fields: Any) -> Any:
-    response = await http.post(URL, json=asked(**fields))
-    assert response.status_code == 200, response.text
-    return response.json()
+async def ask(http: Any, **fields: Any) -> Any:
+    return await http.ask(URL, asked(**fields))
 
 
-async def listen(http: httpx.AsyncClient, **fields: Any) -> list[Any]:
-    response = await http.post(URL, json=asked(stream=True, **fields))
-    assert response.status_code == 200, response.text
-    return events_of(response.text)
-
-
-def events_of(stream: str) -> list[Any]:
-    """The events of a stream, whose names must be their types."""
-    events = []
-    for block in filter(None, stream.split("\n\n")):
-        name, data = re.fullmatch(r"event: (\S+)\ndata: (.*)", block).groups()  # type: ignore[union-attr]
-        events.append(json.loads(data))
-        assert events[-1]["type"] == name
-    return events
+async def listen(http: Any, **fields: Any) -> Any:
+    return await http.listen(URL, asked(**fields))
 
 
 def accumulated(events: list[Any]) -> Any:
@@ -175,8 +132,9 @@ async def test_reasoning_is_for_those_who_ask_for_it(http: httpx.AsyncClient, en
         assert engine.tokenizer.decode(engine.submitted[-1].prompt_ids).endswith(f"]{variable}")
 
 
-CALLING = SAID[SAID.index("<tool_call>") :]
-FRAGMENTS = ["<think>", "a", "é🚀", "</think>", "\n", "I look. ", CALLING, "<tool_call>{", "{"]
+CALL = '<tool_call>\n{"name": "look", "arguments": {"at": "Zürich"}}\n</tool_call>'
+"""How the model calls a tool."""
+FRAGMENTS = ["<think>", "a", "é🚀", "</think>", "\n", "I look. ", CALL, "<tool_call>{", "{"]
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -456,9 +414,9 @@ async def test_failures_and_refusals(http: httpx.AsyncClient, engine: Any) -> No
 
 
 async def test_silence_is_filled_with_pings(
-    make_speaker: Callable[..., Any], connect: Callable[[Any], httpx.AsyncClient]
+    make_silent: Callable[..., Any], connect: Callable[[Any], httpx.AsyncClient]
 ) -> None:
-    app, engine = make_speaker("", TEMPLATE, keep_alive_seconds=0.01)
+    app, engine = make_silent(keep_alive_seconds=0.01)
     gate = asyncio.Event()
     engine.script = lambda request: [gate, *engine.say(request, "Hi")]
     async with connect(app) as http:

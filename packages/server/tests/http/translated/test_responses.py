@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -19,59 +19,21 @@ from sgl_jax.engine.messages import Finish, TokenDelta
 pytestmark = pytest.mark.anyio
 
 URL = "/v1/responses"
-TEMPLATE = (
-    "{% for m in messages %}[{{ m.role }}|{{ m.reasoning_content }}|{{ m.content }}"
-    "{% for c in m.tool_calls or [] %}|{{ c.id }}:{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}"
-    "|{{ m.tool_call_id }}]{% endfor %}{% for t in tools or [] %}<{{ t.function.name }}>{% endfor %}"
-    "{{ enable_thinking }}{{ reasoning_effort }}{# <tool_call> <think> #}"
-)
-SAID = '<think>\nHm…\n</think>\n\nI look.\n<tool_call>\n{"name": "look", "arguments": {"at": "Zürich"}}\n</tool_call>'
 LOOK = {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
 TOOLS = [{"type": "function", **LOOK}, {"type": "function", "name": "listen"}]
 CHAT_TOOLS = [{"type": "function", "function": LOOK}, {"type": "function", "function": {"name": "listen"}}]
 
 
-@pytest.fixture(scope="module")
-def speaker(make_speaker: Callable[..., Any]) -> Any:
-    """An app whose model says `SAID`, and its engine."""
-    return make_speaker(SAID, TEMPLATE)
+async def ask(http: Any, **fields: Any) -> Any:
+    return await http.ask(URL, {"input": "Hi", **fields})
 
 
-@pytest.fixture
-def engine(speaker: Any) -> Iterator[Any]:
-    """The engine, which has heard nothing yet; `script` makes it say something else for one test."""
-    engine = speaker[1]
-    usual = engine.script
-    engine.submitted.clear()
-    yield engine
-    engine.script = usual
+async def listen(http: Any, **fields: Any) -> list[Any]:
+    return numbered(await http.listen(URL, {"input": "Hi", **fields}))
 
 
-@pytest.fixture
-async def http(speaker: Any, engine: Any, connect: Callable[[Any], httpx.AsyncClient], anyio_backend: str) -> Any:
-    async with connect(speaker[0]) as client:
-        yield client
-
-
-async def ask(http: httpx.AsyncClient, **fields: Any) -> Any:
-    response = await http.post(URL, json={"input": "Hi", **fields})
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-async def listen(http: httpx.AsyncClient, **fields: Any) -> list[Any]:
-    response = await http.post(URL, json={"input": "Hi", "stream": True, **fields})
-    assert response.status_code == 200, response.text
-    return events_of(response.text)
-
-
-def events_of(stream: str) -> list[Any]:
-    """The events of a stream, whose names must be their types."""
-    events = []
-    for block in filter(None, stream.split("\n\n")):
-        name, data = re.fullmatch(r"event: (\S+)\ndata: (.*)", block).groups()  # type: ignore[union-attr]
-        events.append(json.loads(data))
-        assert events[-1]["type"] == name
+def numbered(events: list[Any]) -> list[Any]:
+    """The same events, whose numbers must be right."""
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
 
@@ -164,6 +126,8 @@ async def test_the_order_of_events(http: httpx.AsyncClient) -> None:
     assert {event["item_id"] for event in events if "item_id" in event} == {item["id"] for item in last["output"]}
 
 
+CALLING = '<tool_call>\n{"name": "look", "arguments": {"at": "Zürich"}}\n</tool_call>'
+"""How the model calls a tool."""
 FRAGMENTS = [
     "<think>",
     "a",
@@ -171,7 +135,7 @@ FRAGMENTS = [
     "</think>",
     "\n",
     "I look. ",
-    SAID[SAID.index("<tool_call>") :],
+    CALLING,
     "<tool_call>{",
     "{",
 ]
@@ -476,9 +440,9 @@ async def test_a_refusal_has_its_own_status(http: httpx.AsyncClient, engine: Any
 
 
 async def test_a_failure_behind_a_keep_alive_still_makes_a_stream(
-    make_speaker: Callable[..., Any], connect: Callable[[Any], httpx.AsyncClient]
+    make_silent: Callable[..., Any], connect: Callable[[Any], Any]
 ) -> None:
-    app, engine = make_speaker("", TEMPLATE, keep_alive_seconds=0.01)
+    app, engine = make_silent(keep_alive_seconds=0.01)
 
     async def later() -> None:
         await asyncio.sleep(0.05)
@@ -491,6 +455,6 @@ async def test_a_failure_behind_a_keep_alive_still_makes_a_stream(
         stream = (await http.post(URL, json={"input": "Hi", "stream": True})).text
         await waiting
     assert stream.startswith(": keep-alive\n\n")
-    events = events_of(stream.replace(": keep-alive\n\n", ""))
+    events = numbered(http.events_of(stream.replace(": keep-alive\n\n", "")))
     names = [event["type"].removeprefix("response.") for event in events]
     assert names == ["created", "in_progress", "failed"]
