@@ -78,6 +78,7 @@ CLIENTS = {
                 "--max-response-time=2",
                 "--seed=1",
                 "--warnings=off",
+                "--exclude-path=/pause_generation",  # after it, nothing that generates would be answered
             ),
         ),
         FAKE,
