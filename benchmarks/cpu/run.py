@@ -1,7 +1,7 @@
 """Our server against the others on this CPU, through HTTP: writes `results/peers.json` and `results/peers.md`.
 
 uv run python benchmarks/cpu/run.py --quick          # four minutes: does everything work?
-uv run python benchmarks/cpu/run.py                  # fifteen minutes, on a machine that does nothing else
+uv run python benchmarks/cpu/run.py                  # a round of all cells is nine minutes on two cores
 uv run python benchmarks/cpu/run.py --only ours Q4_1 --only llama.cpp Q4_1
 """
 
@@ -52,17 +52,22 @@ def main() -> None:
         rounds.warm(report.contenders)
         rounds.run(report.contenders, cells, 1 if args.quick else args.rounds)
         report.turns, report.left_out = rounds.turns, {**report.left_out, **rounds.failures}
+    _write(report, args.output, begin)
     if alone:
         with _servers(alone, peers, args.cores[:1], report.left_out) as servers:
             rounds = Rounds(servers, peers.gguf("Q4_1"), deadline, _say)
             rounds.warm(alone)
             rounds.run(alone, ONE_CORE_CELLS, args.rounds)
             report.one_core = rounds.turns
-    report.provenance["minutes"] = round((time.perf_counter() - begin) / 60, 1)
-    args.output.parent.mkdir(exist_ok=True, parents=True)
-    args.output.with_suffix(".json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
-    args.output.with_suffix(".md").write_text(report.to_markdown())
+        _write(report, args.output, begin)
     print(report.to_markdown())
+
+
+def _write(report: Report, output: Path, begin: float) -> None:
+    report.provenance["minutes"] = round((time.perf_counter() - begin) / 60, 1)
+    output.parent.mkdir(exist_ok=True, parents=True)
+    output.with_suffix(".json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    output.with_suffix(".md").write_text(report.to_markdown())
 
 
 def _arguments() -> argparse.Namespace:
