@@ -96,29 +96,49 @@ void multiply(const float* left, int64_t left_stride, const float* right, int64_
   }
 }
 
-// Scores become weights, for query `q`, which sees lanes [low, high) of the block.
-inline void soften_row(const Call& call, const float* scales, int low, int high, int q, TileState& state) {
+// The numbers of a vector's lanes, from `first` on.
+inline Ints lane_numbers(int first) {
+  Ints numbers;
+  for (int i = 0; i < kLanes; ++i) numbers[i] = static_cast<uint32_t>(first + i);
+  return numbers;
+}
+
+// Scores become weights, for query `q`, which sees lanes [low, high) of the block. Those from `end` on are not needed.
+inline void soften_row(const Call& call, const float* scales, int low, int high, int end, int q, TileState& state) {
   float* scores = state.scores + q * kTileKeys;
-  Vec tops = all(kMasked);
-  for (int t = 0; t < kTileKeys; t += kLanes) {
+  constexpr int kVectors = kTileKeys / kLanes;
+  Vec found[kVectors], tops = all(kMasked);
+  const Ints seen_from = Ints{} + static_cast<uint32_t>(low), seen = Ints{} + static_cast<uint32_t>(high - low);
+  for (int v = 0; v < kVectors; ++v) {
+    const int t = v * kLanes;
+    if (t >= end) break;
     Vec score = load(scores + t);
     if (scales != nullptr) score = score * load(scales + t);
     if (call.softcap > 0) score = call.softcap * tanh(score * (1.0f / call.softcap));
-    store(scores + t, score);
+    if (low > t || high < t + kLanes) score = lane_numbers(t) - seen_from < seen ? score : all(kMasked);
+    found[v] = score;
+    tops = larger(score, tops);
   }
-  for (int t = 0; t < low; ++t) scores[t] = kMasked;
-  for (int t = high; t < kTileKeys; ++t) scores[t] = kMasked;
-  for (int t = 0; t < kTileKeys; t += kLanes) tops = larger(load(scores + t), tops);
   const float before = state.top[q], highest = largest(tops);
-  state.top[q] = highest > before ? highest : before;
+  const float top = highest > before ? highest : before;
   Vec totals = {};
-  for (int t = 0; t < kTileKeys; t += kLanes) {
-    const Vec weight = exp(load(scores + t) - state.top[q]);
+  for (int v = 0; v < kVectors; ++v) {
+    if (v * kLanes >= end) break;
+    const Vec weight = exp(found[v] - top);
     totals += weight;
-    store(scores + t, weight);
+    store(scores + v * kLanes, weight);
   }
-  state.fade[q] = exp(all(before - state.top[q]))[0];
+  state.top[q] = top;
+  state.fade[q] = exp(all(before - top))[0];
   state.total[q] = state.total[q] * state.fade[q] + sum(totals);
+}
+
+// Calls use(vectors, from) for [0, count) in steps of a panel, and of single vectors at the end.
+template <class Use>
+inline void by_panels(int64_t count, Use&& use) {
+  int64_t at = 0;
+  for (; at + kPanel <= count; at += kPanel) use(std::integral_constant<int, kColumns>{}, at);
+  for (; at < count; at += kLanes) use(std::integral_constant<int, 1>{}, at);
 }
 
 inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch) {
@@ -154,31 +174,28 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
     lay_out_keys(call, places, count, state);
     lay_out_values(call, places, count, width, state);
     for (int q = 0; q < padded; q += kRows) {
-      for (int t = 0; t < kTileKeys; t += kPanel) {
-        multiply<kColumns>(state.query + q * dim, dim, state.keys + t * dim, kPanel, dim, nullptr,
-                           state.scores + q * kTileKeys + t, kTileKeys);
+      const auto position_of = [&](int query) { return first_position + smaller(query, queries - 1) / groups; };
+      // Keys that the last of these queries sees.
+      const int end = smaller(position_of(q + kRows - 1) + 1 - first, count);
+      if (end <= 0) continue;
+      float* weights = state.scores + q * kTileKeys;
+      by_panels(end, [&](auto vectors, int64_t t) {
+        const float* keys = state.keys + t / kPanel * dim * kPanel + t % kPanel;
+        multiply<decltype(vectors)::value>(state.query + q * dim, dim, keys, kPanel, dim, nullptr, weights + t,
+                                           kTileKeys);
+      });
+      for (int own = q; own < q + kRows; ++own) {
+        const int64_t seen_from = position_of(own) + 1 - call.window - first;
+        const int low = seen_from > 0 ? static_cast<int>(seen_from < end ? seen_from : end) : 0;
+        const int high = greater(smaller(position_of(own) + 1 - first, end), low);
+        soften_row(call, scaled ? scales : nullptr, low, high, end, own, state);
+        if (!scaled) continue;
+        for (int t = 0; t < end; ++t) state.scores[own * kTileKeys + t] *= call.values.scale[places[t]];
       }
-    }
-    for (int q = 0; q < padded; ++q) {
-      const int64_t position = first_position + smaller(q, queries - 1) / groups;
-      const int64_t seen_from = position + 1 - call.window - first;
-      const int low = seen_from > 0 ? static_cast<int>(seen_from < count ? seen_from : count) : 0;
-      const int high = static_cast<int>(position + 1 - first < count ? position + 1 - first : count);
-      soften_row(call, scaled ? scales : nullptr, low, greater(high, 0), q, state);
-    }
-    if (scaled) {
-      for (int q = 0; q < queries; ++q) {
-        for (int t = 0; t < count; ++t) state.scores[q * kTileKeys + t] *= call.values.scale[places[t]];
-      }
-    }
-    for (int q = 0; q < padded; q += kRows) {
-      const auto product = [&](auto vectors, int64_t d) {
-        multiply<decltype(vectors)::value>(state.scores + q * kTileKeys, kTileKeys, state.values + d, width, count,
-                                           state.fade + q, state.sums + q * width + d, width);
-      };
-      int64_t d = 0;
-      for (; d + kPanel <= width; d += kPanel) product(std::integral_constant<int, kColumns>{}, d);
-      for (; d < width; d += kLanes) product(std::integral_constant<int, 1>{}, d);
+      by_panels(width, [&](auto vectors, int64_t d) {
+        multiply<decltype(vectors)::value>(weights, kTileKeys, state.values + d, width, end, state.fade + q,
+                                           state.sums + q * width + d, width);
+      });
     }
   }
 

@@ -44,15 +44,24 @@ inline Vec fma(Vec a, Vec b, Vec c) {
 }
 
 inline float sum(Vec x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps(x);
+#else
   float total = 0;
   for (int i = 0; i < kLanes; ++i) total += x[i];
   return total;
+#endif
 }
 
+// The largest that is a number.
 inline float largest(Vec x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps(x);
+#else
   float top = x[0];
-  for (int i = 1; i < kLanes; ++i) top = x[i] > top || x[i] != x[i] ? x[i] : top;
+  for (int i = 1; i < kLanes; ++i) top = x[i] > top ? x[i] : top;
   return top;
+#endif
 }
 
 // e^x to 1e-7 of itself; 0 below -87, and NaN stays NaN. Cody & Waite's reduction, Taylor's series to the sixth power.
