@@ -52,6 +52,7 @@ class Layout:
             self.fields[name] = slice(end, end + size)
             end += size
         self.size = end
+        self._row_size = bucket.num_rows * len((*ROW_INTS, *ROW_FLOATS))
 
     def pack(self, plan: StepPlan, no_slot: int) -> tuple[npt.NDArray[np.int32], PageDelta]:
         """Packs a plan.
@@ -63,47 +64,47 @@ class Layout:
         Returns:
             int32[size], and the pages that did not fit and must be written beforehand.
         """
-        packed = np.zeros(self.size, np.int32)
-        field = {name: packed[where] for name, where in self.fields.items()}
-        field["slot"].fill(no_slot)
-        field["delta_slot"].fill(no_slot)
-        field["token_row"].fill(self.bucket.num_rows)
-        field["temperature"].view(np.float32).fill(0.0)
+        packed = np.zeros(self.size, np.int32)  # padding rows are greedy: their temperature is 0.0
+        token_ids, token_row = packed[self.fields["token_ids"]], packed[self.fields["token_row"]]
+        token_row.fill(self.bucket.num_rows)
+        packed[self.fields["slot"]].fill(no_slot)
+        packed[self.fields["delta_slot"]].fill(no_slot)
         deltas = PageDelta([], [], [])
         cursor = 0
         for row, slot in enumerate(plan.slots):
             end = cursor + slot.num_tokens
             if slot.token_ids:
-                field["token_ids"][cursor:end] = slot.token_ids
-            field["token_row"][cursor:end] = row
+                token_ids[cursor:end] = slot.token_ids
+            token_row[cursor:end] = row
             if slot.new_pages:
                 deltas.slot.extend([slot.slot] * len(slot.new_pages))
                 deltas.column.extend(range(slot.new_page_index, slot.new_page_index + len(slot.new_pages)))
                 deltas.page.extend(slot.new_pages)
             cursor = end
-        _fill_rows(field, plan.slots)
+        self._fill_rows(packed, plan.slots)
         fits = min(len(deltas), self.max_delta)
-        for name, values in zip(("delta_slot", "delta_column", "delta_page"), deltas, strict=True):
-            field[name][:fits] = values[:fits]
+        if fits:
+            for name, values in zip(("delta_slot", "delta_column", "delta_page"), deltas, strict=True):
+                packed[self.fields[name]][:fits] = values[:fits]
         return packed, PageDelta(*(values[fits:] for values in deltas))
 
-
-def _fill_rows(field: dict[str, npt.NDArray[np.int32]], slots: tuple[SlotPlan, ...]) -> None:
-    """Writes the per-row fields, a column at a time: one conversion a column instead of one a number."""
-    rows = len(slots)
-    lengths = [slot.num_tokens for slot in slots]
-    samplings = [slot.sampling for slot in slots]
-    field["slot"][:rows] = [slot.slot for slot in slots]
-    field["start"][:rows] = [slot.start for slot in slots]
-    field["row_len"][:rows] = lengths
-    field["row_start"][:rows] = np.cumsum(lengths) - lengths
-    field["feedback"][:rows] = [not slot.token_ids for slot in slots]
-    field["sample"][:rows] = [slot.sample for slot in slots]
-    field["adjust"][:rows] = [slot.adjust for slot in slots]
-    field["masked"][:rows] = [slot.mask is not None for slot in slots]
-    field["logprobs"][:rows] = [slot.sample and slot.sampling.logprobs is not None for slot in slots]
-    field["top_k"][:rows] = [sampling.top_k for sampling in samplings]
-    field["seed"].view(np.uint32)[:rows] = [slot.seed for slot in slots]
-    field["temperature"].view(np.float32)[:rows] = [slot.sampling.temperature if slot.sample else 0.0 for slot in slots]
-    field["top_p"].view(np.float32)[:rows] = [sampling.top_p for sampling in samplings]
-    field["min_p"].view(np.float32)[:rows] = [sampling.min_p for sampling in samplings]
+    def _fill_rows(self, packed: npt.NDArray[np.int32], slots: tuple[SlotPlan, ...]) -> None:
+        """Writes the per-row fields: two conversions in all, which at one row are half of the host's packing."""
+        ints, floats = [], []
+        cursor = 0
+        for slot in slots:
+            sampling = slot.sampling
+            ints.append(
+                (
+                    *(slot.slot, slot.start, cursor, slot.num_tokens, not slot.token_ids),
+                    *(slot.sample, slot.adjust, slot.mask is not None, slot.sample and sampling.logprobs is not None),
+                    *(sampling.top_k, slot.seed),
+                )
+            )
+            floats.append((sampling.temperature if slot.sample else 0.0, sampling.top_p, sampling.min_p))
+            cursor += slot.num_tokens
+        rows, begin = len(slots), self.fields[ROW_INTS[0]].start
+        if rows:  # seeds are 32 bits without a sign, hence the wider type in between
+            fields = packed[begin : begin + self._row_size].reshape(-1, self.bucket.num_rows)[:, :rows]
+            fields[: len(ROW_INTS)] = np.array(ints, np.int64).astype(np.int32).T
+            fields[len(ROW_INTS) :] = np.array(floats, np.float32).view(np.int32).T
