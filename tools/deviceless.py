@@ -12,6 +12,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +22,16 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 from sgl_jax.engine.attention import backends
 from sgl_jax.engine.execution.xla_options import program_options
-from tools.deviceless_compile import DEVICE_KIND, Case, compile_step, plugin
+from tools.deviceless_compile import DEVICE_KIND, PACKINGS, Case, compile_step, plugin
 from tools.deviceless_findings import Findings, faults, find
 from tools.qwen3_shapes import MODELS
 
 BATCHES = (1, 32, 256)
 _MIB = 1 << 20
-_COLUMNS = ("step", "graphs", "kernels a layer", "kernels", "KV MiB in place", "pool copies", "temp MiB", "compile s")
+_COLUMNS = (
+    *("step", "graphs", "kernels a layer", "kernels", "KV MiB in place", "pool copies"),
+    *("unpacked matrices", "temp MiB", "compile s"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("    " + ", ".join(findings.layer))
     print("\n".join(all_faults) or "all as it must be")
     if options.write is not None:
-        _write(Path(options.write), rows, all_faults, options.attention_backend)
+        _write(Path(options.write), rows, all_faults, options)
     return 1 if all_faults else 0
 
 
@@ -58,19 +62,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", nargs="+", type=int, default=list(BATCHES))
     parser.add_argument("--tokens", type=int, help="of a step that prefills, too; none decodes only")
     parser.add_argument("--layers", type=int, help="instead of all")
-    parser.add_argument("--quantization", default="none", choices=["none", "int8", "int4", "fp8"])
+    parser.add_argument("--quantization", nargs="+", default=["none"], choices=["none", *PACKINGS])
     parser.add_argument("--kv-dtype", default="bfloat16")
     parser.add_argument("--attention-backend", default="auto")
     parser.add_argument("--option", nargs="*", default=[], metavar="xla_FLAG=VALUE", help="beside our own")
     parser.add_argument("--layer", action="store_true", help="name a layer's kernels")
-    parser.add_argument("--write", help="a folder for deviceless.md and deviceless.json")
+    parser.add_argument("--write", help="a folder for NAME.md and NAME.json")
+    parser.add_argument("--name", default="deviceless", help="of what is written")
     return parser
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
     return [
-        Case(model, batch, options.tokens, options.layers, options.quantization, options.kv_dtype)
+        Case(
+            *(model, batch, options.tokens, options.layers, quantization, options.kv_dtype),
+            fresh=options.attention_backend == "cudnn" and options.tokens is not None,
+        )
         for model in options.model
+        for quantization in options.quantization
         for batch in options.batch
     ]
 
@@ -100,6 +109,7 @@ def _cells(case: Case, found: Findings) -> list[str]:
         f"{found.kernels}",
         f"{in_place} of {found.pool_bytes // _MIB}",
         f"{found.pool_copies}",
+        f"{found.unpacked}",
         f"{found.temp_bytes / _MIB:.0f}",
         f"{found.compile_s:.0f}",
     ]
@@ -109,7 +119,10 @@ def _row(case: Case, found: Findings) -> str:
     return "| " + " | ".join(_cells(case, found)) + " |"
 
 
-def _write(folder: Path, rows: Sequence[tuple[Case, Findings]], wrong: Sequence[str], backend: str) -> None:
+def _write(
+    folder: Path, rows: Sequence[tuple[Case, Findings]], wrong: Sequence[str], options: argparse.Namespace
+) -> None:
+    backend = options.attention_backend
     folder.mkdir(parents=True, exist_ok=True)
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")}
     record: dict[str, Any] = {
@@ -119,13 +132,13 @@ def _write(folder: Path, rows: Sequence[tuple[Case, Findings]], wrong: Sequence[
         "faults": list(wrong),
         "steps": [{"step": _title(case), **found._asdict()} for case, found in rows],
     }
-    (folder / "deviceless.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{options.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     head = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     layers = [f"- {_title(case)}: {', '.join(found.layer)}" for case, found in rows]
     lines = [
         "# The GPU step, compiled without a GPU",
         "",
-        f"By `uv run python -m tools.deviceless --write benchmarks/gpu/results`, for an {DEVICE_KIND}, "
+        f"By `uv run python -m tools.deviceless {shlex.join(sys.argv[1:])}`, for an {DEVICE_KIND}, "
         f"jax {versions['jax']}, jaxlib {versions['jaxlib']}, attention backend {backend!r}. Nothing here was run or "
         "tuned on a device: XLA chose its GEMM tiles without timing them. Compile times are of two shared CPU cores.",
         "",
@@ -139,7 +152,7 @@ def _write(folder: Path, rows: Sequence[tuple[Case, Findings]], wrong: Sequence[
         *layers,
         "",
     ]
-    (folder / "deviceless.md").write_text("\n".join(lines), encoding="utf-8")
+    (folder / f"{options.name}.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -32,12 +32,15 @@ from sgl_jax.engine.execution.build import step_model
 from sgl_jax.engine.execution.load import with_forms
 from sgl_jax.engine.execution.step import DeviceState, StepModel, make_step
 from sgl_jax.engine.execution.step_memory import temporary_bytes
-from sgl_jax.engine.quantization.formats import ON_LOAD
+from sgl_jax.engine.quantization.formats import ON_LOAD, Q4_0, Q8_0
 from sgl_jax.engine.sampling.adjust import LogitRules
 from sgl_jax.engine.sampling_params import MAX_LOGIT_BIAS
+from tools.deviceless_cudnn import cudnn_as_if_there
 from tools.qwen3_shapes import MODELS
 
 DEVICE_KIND = "NVIDIA H200"
+PACKINGS = {**ON_LOAD, "q8_0": Q8_0, "q4_0": Q4_0}
+"""`int4` is Q4_1."""
 _TARGET = Path(__file__).with_name("h200.txtpb")
 _PLUGINS = ("jax_plugins.xla_cuda13", "jax_plugins.xla_cuda12")
 
@@ -51,10 +54,11 @@ class Case:
         batch: sequences.
         tokens: of all sequences; as many as sequences in a step that decodes only.
         layers: how many; None is all.
-        quantization: as in `EngineConfig`; `none`, `int8`, `int4` or `fp8`.
+        quantization: `none`, a value of `EngineConfig.quantization` that packs, or a form of GGUF.
         kv_dtype: elements of keys and values.
         num_pages: of each layer's pool. Prime, so that nothing else has its shape.
         page_size: tokens a page.
+        fresh: whether all sequences are whole prompts.
     """
 
     model: str
@@ -65,12 +69,13 @@ class Case:
     kv_dtype: str = "bfloat16"
     num_pages: int = 4099
     page_size: int = 16
+    fresh: bool = False
 
     @property
     def bucket(self) -> Bucket:
         """The shape of the step."""
         single = self.tokens is None
-        return Bucket(self.tokens or self.batch, self.batch, single)
+        return Bucket(self.tokens or self.batch, self.batch, single, self.fresh)
 
     @property
     def spec(self) -> ModelSpec:
@@ -89,6 +94,7 @@ class Compiled:
         thunks: what is launched, line by line, as XLA dumps it.
         pool_bytes: of all layers' keys and values.
         pool_shape: of one layer's keys, as stored.
+        packed_shapes: of the matrices that are packed.
         temp_bound: bytes of temporaries that the engine reckons with.
         layers: of the model.
         lower_s, compile_s: seconds that took.
@@ -98,6 +104,7 @@ class Compiled:
     thunks: str
     pool_bytes: int
     pool_shape: tuple[int, ...]
+    packed_shapes: frozenset[tuple[int, int]]
     temp_bound: int
     layers: int
     lower_s: float
@@ -124,10 +131,8 @@ def compile_step(case: Case, attention: PagedAttention, options: Mapping[str, st
         options: XLA's flags, without the dashes.
     """
     spec, place = case.spec, _place()
-    model = _packed(
-        step_model(EngineConfig(model_path=""), spec, jnp.dtype(jnp.bfloat16), 40960, attention, on_cpu=False),
-        case.quantization,
-    )
+    plain = step_model(EngineConfig(model_path=""), spec, jnp.dtype(jnp.bfloat16), 40960, attention, on_cpu=False)
+    model, packed_shapes = _packed(plain, case.quantization)
     layout = Layout(case.bucket, case.page_size)
     shape = _Shapes(place)
     params = tuple(shape(leaf.shape, leaf.dtype) for leaf in _leaves(model))
@@ -140,7 +145,7 @@ def compile_step(case: Case, attention: PagedAttention, options: Mapping[str, st
         shape((case.batch, -(-spec.vocab_size // 32)), jnp.uint32),
     )
     started = time.perf_counter()
-    with use_abstract_mesh(_abstract_mesh()):
+    with use_abstract_mesh(_abstract_mesh()), cudnn_as_if_there():
         step = jax.jit(make_step(model, layout, max(2048, case.bucket.num_tokens)), donate_argnums=(1, 2))
         lowered = step.trace(*arguments).lower(lowering_platforms=("cuda",))
     lower_s = time.perf_counter() - started
@@ -157,6 +162,7 @@ def compile_step(case: Case, attention: PagedAttention, options: Mapping[str, st
         thunks,
         pool_bytes=sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves),
         pool_shape=pages.shape,
+        packed_shapes=packed_shapes,
         temp_bound=temporary_bytes(spec, case.batch, case.bucket.num_tokens),
         layers=spec.num_layers,
         lower_s=lower_s,
@@ -188,16 +194,15 @@ def _abstract_mesh() -> AbstractMesh:
     return AbstractMesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,), abstract_device=device)
 
 
-def _packed(model: StepModel, quantization: str) -> StepModel:
-    """The model with the matrices packed that `EngineConfig.quantization` packs."""
+def _packed(model: StepModel, quantization: str) -> tuple[StepModel, frozenset[tuple[int, int]]]:
+    """The model with all layers' matrices packed, and the shapes of these."""
     if quantization == "none":
-        return model
-    form = ON_LOAD[quantization]
-    templates = [run.layer for run in model.runs]
-    forms = {
-        path: form for template in templates for path in template.packable if form.fits(template.leaves[path].shape)
-    }
-    return with_forms(model, forms)
+        return model, frozenset()
+    form = PACKINGS[quantization]
+    leaves = [(path, run.layer.leaves[path].shape) for run in model.runs for path in run.layer.packable]
+    fitting = {path: shape for path, shape in leaves if form.fits(shape)}
+    shapes = frozenset((shape[-2], shape[-1]) for shape in fitting.values())
+    return with_forms(model, dict.fromkeys(fitting, form)), shapes
 
 
 def _leaves(model: StepModel) -> list[jax.ShapeDtypeStruct]:

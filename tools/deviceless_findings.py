@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import statistics
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 MOST_KERNELS_A_LAYER = 11
 _THUNK = re.compile(r"^(?P<indent> *)(?P<number>\d+): k(?P<kind>\w+) +\[[^\]]*\] *(?P<name>[\w.\-]+)?")
 _COPY = re.compile(r"= (?P<type>\w+)\[(?P<dims>[\d,]*)\]\S* (?:copy|copy-start)\(")
+_RESULT = re.compile(r"^\s+(?:ROOT )?%\S+ = \w+\[(?P<dims>[\d,]+)\]\S* (?P<kind>[\w\-]+)\(")
+_OPENING = re.compile(r"^(?:ENTRY )?%(?P<name>\S+) \(.*\{$")
+_FUSED = re.compile(r"calls=%([^\s,]+)")
+_NOT_WRITTEN = ("parameter", "bitcast", "tuple")
 _TARGET = re.compile(r'custom_call_target="([^"]+)"')
 
 
@@ -44,6 +49,7 @@ class Findings(NamedTuple):
         kernels: launches of a greedy step without penalties: no branch is taken but the empty ones.
         pool_bytes, aliased_bytes: of keys and values; and how much of all results lies in its argument's place.
         pool_copies: copies of something as large as a layer's keys.
+        unpacked: results as large as a packed matrix, or as a half of it, in memory.
         temp_bytes: memory besides arguments and results.
         temp_bound: what that may be, see `step_memory`.
         targets: library calls and how many of each.
@@ -59,6 +65,7 @@ class Findings(NamedTuple):
     pool_bytes: int
     aliased_bytes: int
     pool_copies: int
+    unpacked: int
     temp_bytes: int
     temp_bound: int
     targets: dict[str, int]
@@ -90,6 +97,7 @@ def find(compiled: Compiled) -> Findings:
         pool_bytes=compiled.pool_bytes,
         aliased_bytes=memory.alias_size_in_bytes,
         pool_copies=_copies_of(text, math.prod(compiled.pool_shape)),
+        unpacked=unpacked_in(text, compiled.packed_shapes),
         temp_bytes=memory.temp_size_in_bytes,
         temp_bound=compiled.temp_bound,
         targets=dict(collections.Counter(_TARGET.findall(text))),
@@ -108,8 +116,27 @@ def faults(findings: Findings) -> list[str]:
         found.append(f"only {findings.aliased_bytes} bytes are updated in place, the pool has {findings.pool_bytes}")
     if findings.pool_copies:
         found.append(f"{findings.pool_copies} copies as large as a layer's pool")
+    if findings.unpacked:
+        found.append(f"{findings.unpacked} unpacked matrices in memory")
     if findings.temp_bytes > findings.temp_bound:
         found.append(f"{findings.temp_bytes} bytes of temporaries, at most {findings.temp_bound}")
+    return found
+
+
+def unpacked_in(text: str, shapes: Collection[tuple[int, int]]) -> int:
+    """How many results have the shape of one of the matrices [out, in], or of a half, in an optimized module's text.
+
+    What is inside a fusion does not count, because it is never in memory.
+    """
+    fused = set(_FUSED.findall(text))
+    sizes = {(out, size) for out, columns in shapes for size in (out * columns, out * columns // 2)}
+    found, inside = 0, ""
+    for line in text.splitlines():
+        if opening := _OPENING.match(line):
+            inside = opening["name"]
+        elif (result := _RESULT.match(line)) and inside not in fused and result["kind"] not in _NOT_WRITTEN:
+            dims = [int(size) for size in result["dims"].split(",")]
+            found += (dims[0], math.prod(dims)) in sizes
     return found
 
 
@@ -128,7 +155,8 @@ def without_branches(thunks: list[Thunk]) -> list[Thunk]:
 
 def layer_of(main: list[Thunk], layers: int) -> tuple[float, list[str]]:
     """How many launches lie between the same kernel of two layers, and their names."""
-    counts = collections.Counter(thunk.name for thunk in main if thunk.name)
+    # Copies have a name, too, and there may be as many of them as of layers.
+    counts = collections.Counter(thunk.name for thunk in main if "Kernel" in thunk.kind)
     once_a_layer = [name for name, count in counts.items() if count == layers]
     if layers < 2 or not once_a_layer:
         return math.nan, []

@@ -39,24 +39,43 @@ def steps(settings: Settings) -> Iterator[Row]:
 
 
 def prefill(settings: Settings) -> Iterator[Row]:
-    """Prompts of one request until their first token: tokens a second, and floating-point operations a second."""
+    """Prompts of one request until their first token: tokens a second, and operations a second; ours, and by cuDNN."""
+    from sgl_jax.engine.errors import ConfigError
+
+    lengths = (settings.context, settings.long_prompt)
     for name, config in settings.models.items():
-        core, _ = make_core(settings, name, batches=(1,))
-        for length in (settings.context, settings.long_prompt):
-            taken = min(_drive(core, settings, [length], 1)[0] for _ in range(3))
-            operations = 2 * layer_weights(config) * length + attention_operations(config, length)
-            yield {
-                "model": name,
-                "prompt": length,
-                "ms": round(taken * 1e3, 2),
-                "tok/s": round(length / taken, 1),
-                "TFLOP/s": round(operations / taken / 1e12, 3),
+        for backend in ("auto", "cudnn"):
+            row: Row = {"model": name, "attention": backend}
+            # A whole prompt a step: cuDNN serves no later chunk.
+            flags = {
+                "attention_backend": backend,
+                "chunked_prefill_size": lengths[-1],
+                "max_prefill_tokens": lengths[-1],
             }
-        del core
+            try:
+                core, _ = make_core(settings, name, batches=(1,), flags={**flags, "precompile_token_paddings": lengths})
+            except ConfigError as error:
+                yield row | {"why": str(error)}
+                continue
+            for length in lengths:
+                taken = min(_drive(core, settings, [length], 1)[0] for _ in range(3))
+                operations = 2 * layer_weights(config) * length + attention_operations(config, length)
+                yield {
+                    **row,
+                    "prompt": length,
+                    "ms": round(taken * 1e3, 2),
+                    "tok/s": round(length / taken, 1),
+                    "TFLOP/s": round(operations / taken / 1e12, 3),
+                }
+            del core
 
 
 def loops(settings: Settings) -> Iterator[Row]:
     """The layers unrolled, as on GPU, and as a loop over stacked weights: eight layers of the largest model."""
+    import os
+
+    # What the first form left behind would make the second one ready sooner.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
     from sgl_jax.engine.execution import build
 
     name = list(settings.models)[-1]
@@ -79,45 +98,57 @@ def second_start(settings: Settings) -> Iterator[Row]:
         "from benchmarks.gpu.engine_experiments import make_core;"
         "from benchmarks.gpu.settings import make_settings;"
         "settings = make_settings(tiny=sys.argv[1] == 'True', device=sys.argv[2], peer_python=None);"
-        "make_core(settings, list(settings.models)[0], batches=settings.batches, keep=True);"
+        "make_core(settings, list(settings.models)[0], batches=settings.batches);"
         "print(time.perf_counter() - begin)"
     )
     with tempfile.TemporaryDirectory() as folder:
         import os
 
-        environ = {**os.environ, "SGL_JAX_CACHE_DIR": folder}
+        from sgl_jax.engine.execution.device_env import kernels_folder
+
+        # What a C++ compiler made for the CPU is no program of this engine; to make it again takes half a minute.
+        environ = {**os.environ, "SGL_JAX_CACHE_DIR": folder, "SGL_JAX_KERNELS_DIR": str(kernels_folder())}
+        environ.pop("JAX_COMPILATION_CACHE_DIR", None)
         for start in ("first", "second"):
             command = [sys.executable, "-c", program, str(settings.tiny), settings.device]
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                yield {"start": start, "why": done.stderr.strip()[-600:]}
+                return
             yield {"start": start, "ready after s": round(float(done.stdout.split()[-1]), 1)}
 
 
 def make_core(
-    settings: Settings, name: str, *, batches: Sequence[int], keep: bool = False, **changes: Any
+    settings: Settings, name: str, *, batches: Sequence[int], flags: Mapping[str, Any] | None = None, **changes: Any
 ) -> tuple[Any, float]:
-    """A warm engine core over made-up weights, and the seconds until it was ready."""
-    import os
+    """A warm engine core over made-up weights, and the seconds until it was ready.
 
+    Args:
+        settings: sizes.
+        name: of the model.
+        batches: numbers of sequences to compile for.
+        flags: fields of `EngineConfig` that differ.
+        changes: fields of the model's `config.json` that differ.
+    """
     from sgl_jax.engine.config.engine_config import EngineConfig
     from sgl_jax.engine.execution import device_env
 
-    if not keep:
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
     most = max(batches)
     chunk = 32 if settings.tiny else 2048
-    config = EngineConfig(
-        model_path=write_model(settings.models[name], **changes),
-        device=settings.device,
-        load_format="dummy",
-        max_seq_len=settings.long_prompt + settings.new_tokens + 16,
-        max_running_requests=most,
-        chunked_prefill_size=chunk,
-        max_prefill_tokens=max(chunk, most),
-        max_total_tokens=max(most * (settings.context + settings.new_tokens + 32), settings.long_prompt + 128),
-        precompile_bs_paddings=tuple(batches),
-        precompile_token_paddings=(chunk,),
-        disable_radix_cache=True,
-    )
+    fields: dict[str, Any] = {
+        "model_path": write_model(settings.models[name], **changes),
+        "device": settings.device,
+        "load_format": "dummy",
+        "max_seq_len": settings.long_prompt + settings.new_tokens + 16,
+        "max_running_requests": most,
+        "chunked_prefill_size": chunk,
+        "max_prefill_tokens": max(chunk, most),
+        "max_total_tokens": max(most * (settings.context + settings.new_tokens + 32), settings.long_prompt + 128),
+        "precompile_bs_paddings": tuple(batches),
+        "precompile_token_paddings": (chunk,),
+        "disable_radix_cache": True,
+    }
+    config = EngineConfig(**{**fields, **(flags or {})})
     device_env.apply(config)
     from sgl_jax.engine.core import build_core
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.deviceless_findings import Findings, faults, layer_of, read_thunks, without_branches
+from tools.deviceless_findings import Findings, faults, layer_of, read_thunks, unpacked_in, without_branches
 
 DUMP = """\
 000: kCommandBuffer [source       | next=136 (1)]
@@ -28,6 +28,7 @@ GOOD = Findings(
     pool_bytes=100,
     aliased_bytes=120,
     pool_copies=0,
+    unpacked=0,
     temp_bytes=5,
     temp_bound=6,
     targets={},
@@ -45,7 +46,30 @@ def test_reads_kernels_and_what_no_branch_guards():
 
 def test_says_what_is_not_as_it_must_be():
     assert faults(GOOD) == []
-    bad = {"graphs": 2, "kernels_a_layer": 12.0, "aliased_bytes": 99, "pool_copies": 1, "temp_bytes": 7}
+    bad = {"graphs": 2, "kernels_a_layer": 12.0, "aliased_bytes": 99, "pool_copies": 1, "unpacked": 1, "temp_bytes": 7}
     for name, value in bad.items():
         assert len(faults(GOOD._replace(**{name: value}))) == 1
     assert faults(GOOD._replace(kernels_a_layer=float("nan")))
+
+
+MODULE = """\
+%fused_convert (param_0: u8[64,16]) -> bf16[64,16] {
+  %param_0 = u8[64,16]{1,0} parameter(0)
+  ROOT %convert.1 = bf16[64,16]{1,0} convert(%param_0)
+}
+
+ENTRY %main (codes: u8[64,16]) -> bf16[8,64] {
+  %codes = u8[64,16]{1,0} parameter(0)
+  %bitcast.2 = u8[64,1,16]{2,1,0} bitcast(%codes)
+  %loop_fusion.3 = bf16[64,16]{1,0} fusion(%codes), kind=kLoop, calls=%fused_convert
+  %two.6 = (bf16[64,16]{1,0}, u8[3]{0}) fusion(%codes), kind=kLoop, calls=%fused_convert
+  %get-tuple-element.7 = bf16[64,16]{1,0} get-tuple-element(%two.6), index=0
+  %whole.4 = bf16[64,32]{1,0} concatenate(%loop_fusion.3, %loop_fusion.3), dimensions={1}
+  ROOT %dot.5 = bf16[8,64]{1,0} custom-call(%whole.4), custom_call_target="dot"
+}
+"""
+
+
+def test_counts_what_of_a_packed_matrix_is_written_to_memory():
+    assert unpacked_in(MODULE, [(64, 32)]) == 3
+    assert unpacked_in(MODULE, [(64, 128)]) == 0

@@ -34,14 +34,38 @@ def test_narrow_keys_cost_no_kernel(kv_dtype):
     assert faults(find(compiled(Case("Qwen3-0.6B", 32, layers=LAYERS, kv_dtype=kv_dtype)))) == []
 
 
-@pytest.mark.parametrize("quantization", ["int8", "fp8"])
-def test_packed_weights_are_unpacked_inside_their_product(quantization):
-    found = find(compiled(Case("Qwen3-8B", 32, layers=LAYERS, quantization=quantization)))
+@pytest.mark.parametrize("batch", [1, 32])
+@pytest.mark.parametrize("quantization", ["int8", "fp8", "int4", "q8_0", "q4_0"])
+def test_packed_weights_are_unpacked_inside_their_product(quantization, batch):
+    found = find(compiled(Case("Qwen3-8B", batch, layers=LAYERS, quantization=quantization)))
     assert faults(found) == []
     assert found.kernels_a_layer <= MOST_KERNELS_A_LAYER
 
 
-def test_long_steps_multiply_in_float8():
-    case = Case("Qwen3-8B", 256, layers=2, quantization="fp8")
-    found = find(compiled(case, xla_gpu_enable_triton_gemm=False))
-    assert found.targets["__cublas$lt$matmul$f8"] == 2 * 4
+def test_plain_xla_writes_matrices_of_groups_to_memory():
+    attention = backends.choose("xla", has_kernels=False, platform="gpu")
+    case = Case("Qwen3-0.6B", 256, layers=2, quantization="q8_0")
+    assert find(compile_step(case, attention, program_options("cuda", 1))).unpacked
+
+
+@pytest.mark.parametrize("has_triton", [True, False])
+def test_long_steps_multiply_in_float8_whatever_xla_chooses(has_triton):
+    case = Case("Qwen3-8B", 256, layers=LAYERS, quantization="fp8")
+    found = find(compiled(case, xla_gpu_enable_triton_gemm=has_triton))
+    assert faults(found) == []
+    if has_triton:
+        return
+    assert found.targets["__cublas$lt$matmul$f8"] == LAYERS * 4
+
+
+@pytest.mark.parametrize("prompts", [1, 4])
+def test_fresh_prompts_are_a_call_of_cudnn_a_layer_in_the_same_graph(prompts):
+    attention = backends.choose("cudnn", has_kernels=False, platform="gpu")
+    case = Case("Qwen3-8B", prompts, tokens=2048, layers=LAYERS, fresh=True)
+    found = find(compile_step(case, attention, program_options("cuda", 1)))
+    assert found.targets["__cudnn$fmhaSoftmax"] == LAYERS
+    assert found.layer.count("kCuDnn") + found.layer.count("CuDnn") == 1
+    assert (found.graphs, found.outside, found.pool_copies) == (1, {}, 0)
+    assert found.aliased_bytes >= found.pool_bytes
+    assert found.temp_bytes <= found.temp_bound
+    assert found.kernels_a_layer <= MOST_KERNELS_A_LAYER + (prompts > 1)

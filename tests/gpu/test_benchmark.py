@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.gpu import run
+from benchmarks.gpu import other_processes, run
 from benchmarks.gpu.engine_experiments import attention_operations, layer_weights, step_bytes
 from benchmarks.gpu.settings import make_settings
 
@@ -23,6 +23,20 @@ def test_what_ends_early_keeps_its_rows_and_says_why(tmp_path):
     assert "| a |" in text
     assert "| why |" in text
     assert "Error: y" in text
+
+
+def test_rows_that_a_killed_experiment_left_are_read(tmp_path):
+    file = tmp_path / "running.jsonl"
+    file.write_text('{"question": "Why?"}\n{"a": 1}\n{"a": 2, "b')
+    assert run._rows(file) == ("Why?", [{"a": 1}])
+    assert run._rows(tmp_path / "nothing") == ("", [])
+
+
+def test_a_peer_that_is_not_there_is_a_row(tmp_path):
+    settings = make_settings(tiny=True, device="cpu", peer_python=str(tmp_path / "python"))
+    (row,) = other_processes.peer(settings)
+    assert row["model"] == "skipped"
+    assert "--peer-python" in row["why"]
 
 
 def test_the_roofline_is_that_of_the_models():

@@ -44,6 +44,15 @@ def test_on_a_gpu_that_cannot_it_is_xla_with_a_reason(caplog):
         backends.choose("pallas", has_kernels=False, platform="gpu", without_pallas=reason)
 
 
+def test_cudnn_serves_fresh_prompts_beside_pallas_and_only_if_asked_for():
+    chosen = backends.choose("cudnn", has_kernels=False, platform="gpu")
+    assert chosen._replace(fresh=None) == backends.pallas()
+    assert chosen.for_fresh_prompts.attend.keywords == {"otherwise": chosen.attend}
+    assert backends.choose("auto", has_kernels=False, platform="gpu").fresh is None
+    with pytest.raises(ConfigError, match=r"=cudnn: not there\. Use --attention-backend=auto"):
+        backends.choose("cudnn", has_kernels=True, without_cudnn="not there")
+
+
 def test_what_a_gpu_must_have():
     assert why_no_pallas(gpu("9.0"), 576, "fp8_e4m3") is None
     assert why_no_pallas(gpu("8.0"), 128, "fp8_e5m2") is None

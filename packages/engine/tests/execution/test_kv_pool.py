@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,15 @@ def test_the_same_memory_holds_more_narrow_tokens(kv_cache_dtype, vector_bytes, 
     assert pool.num_pages == (1 << 19) // (16 * token_bytes)
     leaves = jax.tree.leaves(make_pools(pool, SPEC, jax.devices()[0], stacked=stacked))
     assert sum(leaf.nbytes for leaf in leaves) == pool.num_bytes == pool.num_tokens * token_bytes
+
+
+def test_on_a_gpu_it_is_no_size_that_the_kernels_cannot_count():
+    gpu = SimpleNamespace(platform="gpu")
+    config = EngineConfig(model_path="m", kv_cache_dtype="fp8_e4m3", mem_fraction_static=0.5)
+    elements = 16 * SPEC.num_kv_heads * 64
+    for gib, expected in ((1, 1 << 30), (3, 1 << 31), (5, 5 << 30)):
+        free = 2 * 2 * SPEC.num_layers * (gib << 30)
+        assert plan_pool(config, SPEC, FLOAT32, gpu, free).num_pages == expected // elements
 
 
 def test_the_summary_names_the_type_and_what_it_buys():

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType, use_abstract_mesh
 
 from sgl_jax.engine.layers.grouped_matmul import grouped_matmul
-from sgl_jax.engine.layers.grouped_rows import block_size, group
+from sgl_jax.engine.layers.grouped_rows import group
+from sgl_jax.engine.layers.grouped_sizes import block_size
 from sgl_jax.engine.layers.moe import Experts, halves, with_product
 from sgl_jax.engine.layers.routing import Routes
 from sgl_jax.engine.quantization.formats import ON_LOAD

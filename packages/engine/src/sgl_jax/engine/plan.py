@@ -80,6 +80,11 @@ class StepPlan(msgspec.Struct, frozen=True):
         return sum(slot.num_tokens for slot in self.slots)
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether every row is a prompt from its beginning on: nothing of it is cached, nothing is decoded."""
+        return all(slot.start == 0 for slot in self.slots)
+
+    @property
     def wants_logprobs(self) -> bool:
         """Whether any row that draws asked for log-probabilities."""
         return any(slot.sample and slot.sampling.logprobs is not None for slot in self.slots)

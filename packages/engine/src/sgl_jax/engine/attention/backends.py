@@ -10,6 +10,7 @@ import jax
 
 from sgl_jax.engine.attention import kv_write
 from sgl_jax.engine.attention.api import AttentionBackend, Pages, StoreProjected
+from sgl_jax.engine.attention.cudnn import fresh_attention
 from sgl_jax.engine.attention.native import native_attention, native_store_projected, native_write
 from sgl_jax.engine.attention.reference import reference_attention
 from sgl_jax.engine.attention.xla import xla_attention
@@ -25,20 +26,49 @@ class PageWriter(Protocol):
         """The pages with float[T, K, D] written to slots int32[T]."""
 
 
+class FreshPrompts(NamedTuple):
+    """Another backend for steps that hold whole prompts, of which nothing was computed before, and nothing else.
+
+    Attributes:
+        attend: serves steps of R such rows whose T tokens have T / R places each.
+        rows: the R to compile steps for.
+        least_tokens: and the least T; in shorter steps attention is too small a part to have programs of its own.
+    """
+
+    attend: AttentionBackend
+    rows: tuple[int, ...]
+    least_tokens: int
+
+
 class PagedAttention(NamedTuple):
-    """Both halves of attention over a paged cache, and all before them at once where there is a kernel for it."""
+    """Both halves of attention over a paged cache; what does more at once, and what serves some steps only."""
 
     attend: AttentionBackend
     write: PageWriter
     store_projected: StoreProjected | None = None
+    fresh: FreshPrompts | None = None
+
+    @property
+    def for_fresh_prompts(self) -> PagedAttention:
+        """What serves a step of these."""
+        return self if self.fresh is None else self._replace(attend=self.fresh.attend)
 
 
 XLA = PagedAttention(xla_attention, kv_write.write)
 REFERENCE = PagedAttention(reference_attention, kv_write.write)
 NATIVE = PagedAttention(native_attention, native_write, native_store_projected)
+_FRESH_ROWS = (1, 4)
+_FRESH_TOKENS = 1024
 
 
-def choose(name: str, *, has_kernels: bool, platform: str = "cpu", without_pallas: str | None = None) -> PagedAttention:
+def choose(
+    name: str,
+    *,
+    has_kernels: bool,
+    platform: str = "cpu",
+    without_pallas: str | None = None,
+    without_cudnn: str | None = None,
+) -> PagedAttention:
     """What `--attention-backend=NAME` means on a device.
 
     Args:
@@ -46,6 +76,7 @@ def choose(name: str, *, has_kernels: bool, platform: str = "cpu", without_palla
         has_kernels: whether the native CPU kernels are loaded.
         platform: of the device, `cpu` or `gpu`.
         without_pallas: why our GPU kernels cannot serve there, see `pallas_gpu.limits`.
+        without_cudnn: why cuDNN cannot, see `cudnn`.
 
     Raises:
         ConfigError: what was asked for by name cannot be had; the message says why.
@@ -60,6 +91,10 @@ def choose(name: str, *, has_kernels: bool, platform: str = "cpu", without_palla
         elif without_pallas is not None:
             raise ConfigError(f"--attention-backend=pallas: {without_pallas}. Use --attention-backend=xla.")
         return pallas(interpret=platform != "gpu")
+    if name == "cudnn":
+        if (reason := without_cudnn or without_pallas) is not None:
+            raise ConfigError(f"--attention-backend=cudnn: {reason}. Use --attention-backend=auto.")
+        return with_cudnn(pallas())
     if platform == "gpu":
         if without_pallas is None:
             return pallas()
@@ -77,3 +112,9 @@ def pallas(*, interpret: bool = False) -> PagedAttention:
         attend = functools.partial(pallas_attention, interpret=True)
         return PagedAttention(attend, kv_write.write, functools.partial(store_projected, interpret=True))
     return PagedAttention(pallas_attention, kv_write.write, store_projected)
+
+
+def with_cudnn(backend: PagedAttention) -> PagedAttention:
+    """A backend that leaves fresh prompts to cuDNN."""
+    attend = functools.partial(fresh_attention, otherwise=backend.attend)
+    return backend._replace(fresh=FreshPrompts(attend, _FRESH_ROWS, _FRESH_TOKENS))

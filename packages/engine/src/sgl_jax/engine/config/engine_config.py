@@ -10,7 +10,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 KV_CACHE_DTYPES = ("auto", "float32", "bfloat16", "fp8_e4m3", "fp8_e5m2", "int8")
 QUANTIZATIONS = ("auto", "none", "gguf", "int8", "int4", "fp8")
 LOAD_FORMATS = ("auto", "safetensors", "gguf", "dummy")
-ATTENTION_BACKENDS = ("auto", "native", "pallas", "xla", "reference")
+ATTENTION_BACKENDS = ("auto", "native", "pallas", "cudnn", "xla", "reference")
 XLA_BACKENDS = ("auto", "native")
 CPU_KERNELS = ("auto", "native", "xla")
 SCHEDULE_POLICIES = ("fcfs", "lpm", "priority")
@@ -32,7 +32,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tp_size: devices that share the model, each with a part of its heads and widths (tensor parallelism).
         load_format: `auto` looks at the files; `dummy` makes up weights from the config alone.
         attention_backend: `auto` (alias `native`) is our C++ kernels where they compute (`cpu_kernels`), `pallas` on
-            NVIDIA GPUs (our kernels there), and else plain XLA; `xla` is always the latter; `reference` is the oracle.
+            NVIDIA GPUs (our kernels there), and else plain XLA; `cudnn` is `pallas` with fresh prompts left to cuDNN;
+            `xla` is always plain XLA; `reference` is the oracle.
         is_embedding: make embeddings of texts instead of generating; the model's folder says how, see `pooling`.
         cpu_kernels: on CPU, `native` computes with our C++ kernels, compiled at first use, `xla` without; `auto` is
             `native` where there is a C++ compiler and the processor has AVX2.

@@ -8,11 +8,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 import msgspec
 from flax import nnx
 
 from sgl_jax.engine.attention import backends
+from sgl_jax.engine.attention.cudnn import why_no_cudnn
 from sgl_jax.engine.attention.pallas_gpu.limits import why_no_pallas
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_files import ModelFiles
@@ -39,6 +41,7 @@ from sgl_jax.engine.parallel.mesh import make_mesh
 from sgl_jax.engine.parallel.share import share_of
 from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
+from sgl_jax.engine.quantization.matrix import PackedProduct
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ def build_executor(
             has_kernels=kernels is not None,
             platform=device.platform,
             without_pallas=why_no_pallas(device, spec.cache.head_dim, config.kv_cache_dtype),
+            without_cudnn=_why_no_cudnn(config, spec, dtype, device),
         )
         model = step_model(config, spec, rest_dtype, max_seq_len, attention, on_cpu=on_cpu)
         spread = None
@@ -145,6 +149,16 @@ def build_executor(
     return executor, summary
 
 
+def _why_no_cudnn(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, device: jax.Device) -> str | None:
+    """Asked only where it was asked for, because JAX loads the library to answer."""
+    if config.attention_backend != "cudnn":
+        return None
+    heads, cache = spec.num_heads, spec.cache
+    return why_no_cudnn(
+        device, heads=heads, kv_heads=cache.heads, head_dim=cache.head_dim, dtype=dtype, num_devices=config.tp_size
+    )
+
+
 def _described(
     config: EngineConfig, spec: ModelSpec, model: StepModel, max_seq_len: int, kernels: Library | None
 ) -> str:
@@ -195,6 +209,7 @@ def step_model(
         draws=not config.is_embedding,
         vocabulary=None if share is None else SharedVocabulary(spec.vocab_size),
         add_norm=None if on_cpu else _add_norm(attention),
+        packed_product=None if on_cpu else _packed_product(attention),
     )
 
 
@@ -218,6 +233,15 @@ def _add_norm(attention: backends.PagedAttention) -> AddNorm | None:
     from sgl_jax.engine.layers import pallas_norm  # takes a second, and CPU engines never need it
 
     return pallas_norm.add_norm
+
+
+def _packed_product(attention: backends.PagedAttention) -> PackedProduct | None:
+    """The GPU kernels, likewise."""
+    if attention.store_projected is None:
+        return None
+    from sgl_jax.engine.quantization.pallas_gpu.product import packed_product  # likewise
+
+    return packed_product
 
 
 def _runs(

@@ -63,3 +63,9 @@ def free_bytes(devices: Sequence[jax.Device]) -> int:
     if known:
         return min(known)
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)
+
+
+def knows_float8(device: jax.Device) -> bool:
+    """Whether kernels for it may convert float8: NVIDIA's GPUs since Ada. What cannot is served by plain XLA."""
+    major, _, minor = str(getattr(device, "compute_capability", "")).partition(".")
+    return major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= (8, 9)

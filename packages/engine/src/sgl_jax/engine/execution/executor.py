@@ -109,7 +109,11 @@ class DeviceExecutor:
             no_rules(max_slots, vocab_size, self._place),
         )
         self._ladder = BucketLadder(
-            limits.max_tokens, max_slots, row_rungs=row_rungs, token_rungs=token_rungs, decodes=model.draws
+            *(limits.max_tokens, max_slots),
+            row_rungs=row_rungs,
+            token_rungs=token_rungs,
+            decodes=model.draws,
+            fresh=model.attention.fresh,
         )
         self._layouts: dict[Bucket, Layout] = {}
         self._steps: dict[Bucket, StepFunction] = {}
@@ -165,7 +169,7 @@ class DeviceExecutor:
         masks = self._masks(bucket.num_rows, plan)
         self._pools, self._state, drawn = step(self._params, self._pools, self._state, uploaded, masks)
         looks = look or (plan.wants_scores if self._model.draws else plan.wants_pooled)
-        return PendingResult(drawn, plan, self._look_at(drawn, plan) if looks else None)
+        return PendingResult(drawn, plan, self._look_at(drawn, plan) if looks else None, copies=not self._on_cpu)
 
     def _look_at(self, drawn: Drawn, plan: StepPlan) -> Scores | Pooled:
         """At what a step has left of its tokens: scores them, or pools them where nothing is drawn."""
@@ -259,9 +263,9 @@ class DeviceExecutor:
 
 
 class PendingResult:
-    """Implements `plan.PendingStep`: the copy to the host is under way from the start."""
+    """Implements `plan.PendingStep`: where there is anything to copy to the host, that is under way from the start."""
 
-    def __init__(self, drawn: Drawn, plan: StepPlan, found: Scores | Pooled | None) -> None:
+    def __init__(self, drawn: Drawn, plan: StepPlan, found: Scores | Pooled | None, *, copies: bool) -> None:
         self._drawn = drawn._replace(hidden=None)  # as large as the step; nobody needs it now
         self._pooled = found.sums if isinstance(found, Pooled) else None
         self._prompt = found.targets if isinstance(found, Scores) else None
@@ -269,6 +273,8 @@ class PendingResult:
         self._num_tokens = plan.num_tokens
         self._rows = len(plan.slots)
         self._wants_logprobs = plan.wants_logprobs
+        if not copies:
+            return
         drawn.token_ids.copy_to_host_async()
         if self._wants_logprobs:
             for array in drawn.logprobs:

@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding
 
 from sgl_jax.engine.attention import kv_write
 from sgl_jax.engine.attention.api import Pages
+from sgl_jax.engine.attention.pallas_gpu.limits import countable_pages
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.errors import ConfigError
@@ -81,6 +82,10 @@ def plan_pool(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, device: j
         if device.platform == "cpu":
             longest = config.max_seq_len or spec.max_position_embeddings
             num_pages = min(num_pages, -(-max(CPU_DEFAULT_TOKENS, longest) // config.page_size))
+        else:
+            # Rather millions of tokens less than plain XLA's attention for all of them.
+            elements = config.page_size * spec.cache.heads * spec.cache.head_dim
+            num_pages = countable_pages(num_pages, elements, kept.itemsize)
     if num_pages < 1:
         raise ConfigError(
             f"No memory for the KV pool: {free_bytes / _MIB:.0f} MiB are free and a page of {config.page_size} tokens "

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sgl_jax.engine.config.model_files import ModelFiles
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.execution.devices import knows_float8
 from sgl_jax.engine.execution.spread import Spread, check_packings, find_splits, put_shares, shapes
 from sgl_jax.engine.execution.step import Params, StepModel
 from sgl_jax.engine.layers.moe import Weights, at_rest
@@ -23,7 +24,7 @@ from sgl_jax.engine.models.base import Template
 from sgl_jax.engine.models.decoder import DecoderLayer
 from sgl_jax.engine.models.registry import model_class
 from sgl_jax.engine.plan import ProgressCallback
-from sgl_jax.engine.quantization.formats import PackFormat
+from sgl_jax.engine.quantization.formats import FP8, PackFormat
 from sgl_jax.engine.quantization.matrix import Form
 from sgl_jax.engine.quantization.tiled import choose_tilings, stacked_leaves
 from sgl_jax.engine.weights.adapters import adapt
@@ -92,11 +93,12 @@ def load_model(
         is_tiled = not {leaf_path(name), leaf_path(name.rpartition(".")[0])}.isdisjoint(tilings)
         return at_rest(array, device.platform) if ".experts." in name and not is_tiled else array
 
-    packed = with_forms(model, {**forms, **tilings})
+    kernels = None if FP8 in forms.values() and not knows_float8(device) else model.packed_product
+    packed = with_forms(model._replace(packed_product=kernels), {**forms, **tilings})
     put: Callable[[str, npt.NDArray[np.generic]], jax.Array] = functools.partial(_put, device)
     if spread is not None:
         check_packings(model, spread.model, forms, spread.mesh.size)
-        whole, packed = packed, with_forms(spread.model, forms)
+        whole, packed = packed, with_forms(spread.model._replace(packed_product=kernels), forms)
         put = functools.partial(put_shares, find_splits(whole, packed, (spec, spread.share)), spread.mesh)
 
     def place(name: str, array: npt.NDArray[np.generic]) -> jax.Array:
@@ -154,12 +156,12 @@ def with_forms(model: StepModel, forms: Mapping[str, Form]) -> StepModel:
     runs = []
     for run in model.runs:
         if run.layer not in layers:
-            layers[run.layer] = run.layer.packed(forms)
+            layers[run.layer] = run.layer.packed(forms, model.packed_product)
         layer = layers[run.layer]
         pooled = frozenset(leaf for leaf in layer.leaves if run.pooled & {leaf, leaf.rpartition(".")[0]})
         whole = frozenset(stacked_leaves(layer.leaves, forms))
         runs.append(run._replace(layer=layer, pooled=pooled | whole))
-    return model._replace(ends=model.ends.packed(forms), runs=tuple(runs))
+    return model._replace(ends=model.ends.packed(forms, model.packed_product), runs=tuple(runs))
 
 
 def _account(model: StepModel, params: Params, forms: Mapping[str, PackFormat]) -> str:

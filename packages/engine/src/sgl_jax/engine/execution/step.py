@@ -28,6 +28,8 @@ from sgl_jax.engine.layers.rotary import Rope, rotation
 from sgl_jax.engine.models.base import KV, AddNorm, LayerContext, LayerKind, Template
 from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
 from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
+from sgl_jax.engine.quantization.float8 import Unscaled, settled
+from sgl_jax.engine.quantization.matrix import PackedProduct
 from sgl_jax.engine.sampling.adjust import LogitRules, Masks, adjust, count_drawn
 from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs, no_logprobs
 from sgl_jax.engine.sampling.sampler import SamplingInputs, is_greedy, sample
@@ -91,6 +93,7 @@ class StepModel(NamedTuple):
         draws: whether tokens are drawn; an engine that embeds only looks at what the step leaves.
         vocabulary: where each of several devices runs a share of the model, how its logits make up a whole.
         add_norm: residual sums and norms as one kernel, where the device has one.
+        packed_product: kernels for packed matrices, where the device has them.
     """
 
     ends: Template[Decoder]
@@ -103,6 +106,7 @@ class StepModel(NamedTuple):
     draws: bool = True
     vocabulary: SharedVocabulary | None = None
     add_norm: AddNorm | None = None
+    packed_product: PackedProduct | None = None
 
     def whole(self, logits: jax.Array) -> jax.Array:
         """Logits of the ends as float32[R, vocab], where devices have a part of the vocabulary each."""
@@ -169,7 +173,8 @@ def _step(
 
     ends = model.ends.bind(params[: len(model.ends.leaves)])
     hidden = ends.embed(token_ids).astype(model.activation_dtype)
-    attention = StepAttention(model.attention, rows, layout.bucket.single, page, positions % page_size, live)
+    backend = model.attention.for_fresh_prompts if layout.bucket.fresh else model.attention
+    attention = StepAttention(backend, rows, layout.bucket.single, page, positions % page_size, live)
     rotations = [rotation(positions, rope) for rope in model.ropes]
 
     def context(layer: jax.Array | int, page_offset: jax.Array | int, stack_index: jax.Array | int) -> LayerContext:
@@ -246,7 +251,7 @@ def _fold_unrolled(
     model: StepModel, leaves: Params, kv: Pools, hidden: jax.Array, context: ContextOf
 ) -> tuple[jax.Array, Pools]:
     pools: list[KV] = []
-    delta: jax.Array | None = None
+    delta: jax.Array | Unscaled | None = None
     for run in model.runs:
         width = len(run.layer.leaves)
         for _ in range(run.length):
@@ -256,10 +261,14 @@ def _fold_unrolled(
             if model.add_norm is not None and layer.may_leave_sum:
                 hidden, delta, pool = layer.without_last_sum(hidden, delta, kv[index], own_context)
             else:
-                hidden, delta = hidden if delta is None else hidden + delta, None
+                hidden, delta = _summed(hidden, delta), None
                 hidden, pool = layer(hidden, kv[index], own_context)
             pools.append(pool)
-    return hidden if delta is None else hidden + delta, tuple(pools)
+    return _summed(hidden, delta), tuple(pools)
+
+
+def _summed(hidden: jax.Array, delta: jax.Array | Unscaled | None) -> jax.Array:
+    return hidden if delta is None else hidden + settled(delta, hidden.dtype)
 
 
 def _fold_stacked(

@@ -7,6 +7,7 @@ holds is checked against the compiler by `tools.deviceless`. No jax here.
 from __future__ import annotations
 
 from sgl_jax.engine.config.model_spec import ModelSpec
+from sgl_jax.engine.layers.grouped_sizes import most_blocks
 from sgl_jax.engine.plan import StepLimits
 
 _LOGITS = 5
@@ -38,10 +39,10 @@ def _experts_bytes(spec: ModelSpec, num_tokens: int, activation_bytes: int) -> i
     experts = next((spec.raw[name] for name in _EXPERTS if isinstance(spec.raw.get(name), int)), None)
     if not isinstance(asked, int) or experts is None:
         return 0
-    requests = num_tokens * asked
-    rows = requests + max(16 * min(experts, requests), 2 * requests)
+    blocks, size = most_blocks(num_tokens * asked, experts)
     inner = spec.raw.get("moe_intermediate_size") or spec.intermediate_size
-    return int(rows * (3 * inner * (activation_bytes + 4) + 2 * spec.hidden_size * activation_bytes))
+    # Of each row its input or answer, both halves of the first product, and what they make of each other.
+    return int(blocks * size * (spec.hidden_size + 3 * inner) * activation_bytes)
 
 
 def reserved_bytes(spec: ModelSpec, limits: StepLimits, max_slots: int, activation_bytes: int = 2) -> int:

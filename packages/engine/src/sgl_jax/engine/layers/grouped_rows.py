@@ -13,8 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-MIN_BLOCK, MAX_BLOCK = 16, 128
-"""Rows of a block: what tensor cores take at least, and what registers hold."""
+from sgl_jax.engine.layers.grouped_sizes import most_blocks
 
 
 class GroupedRows(NamedTuple):
@@ -39,8 +38,7 @@ class GroupedRows(NamedTuple):
 def group(expert_tk: jax.Array, num_experts: int) -> GroupedRows:
     """Sorts int32[T, K] expert numbers into blocks; those from `num_experts` on are nobody's."""
     num_requests = expert_tk.size
-    size = block_size(num_requests, num_experts)
-    most = min(num_requests, num_requests // size + min(num_experts, num_requests))
+    most, size = most_blocks(num_requests, num_experts)
     expert = expert_tk.reshape(-1)
     order = jnp.argsort(expert, stable=True).astype(jnp.int32)
     place = jnp.zeros_like(order).at[order].set(jnp.arange(num_requests, dtype=jnp.int32), unique_indices=True)
@@ -59,11 +57,3 @@ def group(expert_tk: jax.Array, num_experts: int) -> GroupedRows:
     own = jnp.minimum(expert, num_experts - 1)
     found = jnp.clip(place - first[own] + first_row[own], 0, most * size - 1)
     return GroupedRows(order[sorted_place], whose, last_block[-1], found, size)
-
-
-def block_size(num_requests: int, num_experts: int) -> int:
-    """As many rows as an expert has requests on average, as a power of two."""
-    size = MIN_BLOCK
-    while size < min(num_requests // num_experts, MAX_BLOCK):
-        size *= 2
-    return size

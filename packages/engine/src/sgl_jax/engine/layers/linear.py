@@ -42,7 +42,8 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """float[T, in] -> float[T, out]."""
-        y = apply_weight(x, self.weight)
+        rounds_at_once = self.bias is None or self.mesh_axis is not None
+        y = apply_weight(x, self.weight, x.dtype if rounds_at_once else None)
         if self.mesh_axis is not None:
             # In x's type, as it would travel on: half the bytes between devices, where that is bfloat16.
             y = lax.psum(y.astype(x.dtype), self.mesh_axis).astype(jnp.float32)
@@ -51,10 +52,15 @@ class Linear(nnx.Module):
         return y.astype(x.dtype)
 
 
-def apply_weight(x: jax.Array, weight: Weight) -> jax.Array:
-    """x[T, in] times a module's weight[out, in] transposed, in float32."""
+def apply_weight(x: jax.Array, weight: Weight, rounds_to: jnp.dtype | None = None) -> jax.Array:
+    """x[T, in] times a module's weight[out, in] transposed, in float32.
+
+    Args:
+        x, weight: the factors.
+        rounds_to: what the caller makes of the result at once; a kernel may then do so itself.
+    """
     if isinstance(weight, PackedMatrix | TiledMatrix):
-        return packed_matmul(x, weight.whole())
+        return packed_matmul(x, weight.whole(), rounds_to)
     return matmul(x, weight[...])
 
 

@@ -110,7 +110,7 @@ class ExpertLinear(nnx.Module):
     def at_once(self, x: jax.Array, rows: GroupedRows, product: GroupedProduct) -> jax.Array:
         """float[M * B, in], rows of all blocks -> [M * B, out] in x's type; rows of no request are arbitrary."""
         if isinstance(self.weight, PackedMatrix):
-            parts, form, _ = self.weight.whole()
+            parts, form = self.weight.whole()[:2]
             meaning = None if form.meaning is None else jnp.dtype(form.meaning)
             y = product(x, parts["codes"], parts["scales"], rows.expert, rows.live, meaning=meaning)
         else:

@@ -13,7 +13,7 @@ import jax
 from flax import nnx
 
 from sgl_jax.engine.attention.api import HeadNorms, Pages
-from sgl_jax.engine.quantization.matrix import Form, packable, with_packed
+from sgl_jax.engine.quantization.matrix import Form, PackedProduct, packable, with_packed
 
 KV = tuple[Pages, Pages | None]
 """Key pages and value pages; None where values are the first dimensions of the keys (`CacheSpec.values`)."""
@@ -116,9 +116,9 @@ class Template(Generic[M]):
         named, self._tree = jax.tree_util.tree_flatten_with_path(state)
         self.leaves: dict[str, jax.ShapeDtypeStruct] = {_dotted(path): leaf for path, leaf in named}
 
-    def packed(self, forms: Mapping[str, Form]) -> Template[M]:
+    def packed(self, forms: Mapping[str, Form], product: PackedProduct | None = None) -> Template[M]:
         """The same module with some matrices packed or tiled; each is then several leaves, see `quantization`."""
-        return Template(lambda: with_packed(self._build(), forms))
+        return Template(lambda: with_packed(self._build(), forms, product))
 
     def bind(self, leaves: tuple[jax.Array, ...]) -> M:
         """The module with these arrays; cheap, meant for use inside a trace."""

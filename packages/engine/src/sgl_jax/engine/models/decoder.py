@@ -6,6 +6,7 @@ name; `FUSED` lists the parameters that are several tensors laid end to end.
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar, Protocol
 
 import jax
@@ -16,12 +17,14 @@ from sgl_jax.engine.attention.api import HeadNorms
 from sgl_jax.engine.config.model_spec import ModelSpec
 from sgl_jax.engine.layers import fused
 from sgl_jax.engine.layers.embedding import Embedding
+from sgl_jax.engine.layers.float8_block import float8_block
 from sgl_jax.engine.layers.linear import Linear
 from sgl_jax.engine.layers.mlp import GatedMLP
 from sgl_jax.engine.layers.norm import LayerNorm, RMSNorm
 from sgl_jax.engine.layers.rope_scaling import make_rope
 from sgl_jax.engine.layers.rotary import Rope, rotate
 from sgl_jax.engine.models.base import KV, AddNorm, LayerContext, LayerKind
+from sgl_jax.engine.quantization.float8 import Unscaled, settled
 
 Norm = RMSNorm | LayerNorm
 
@@ -152,7 +155,7 @@ class DecoderLayer(nnx.Module):
         if found is not None:
             return found
         hidden, delta, kv = self.without_last_sum(hidden, None, kv, context)
-        return hidden + delta, kv
+        return hidden + settled(delta, hidden.dtype), kv
 
     def _in_few_calls(self, hidden: jax.Array, kv: KV, context: LayerContext) -> tuple[jax.Array, KV] | None:
         """The same by kernels that span several layers, if the block is of the plain make and there are such."""
@@ -176,8 +179,8 @@ class DecoderLayer(nnx.Module):
         return type(self).__call__ is DecoderLayer.__call__
 
     def without_last_sum(
-        self, hidden: jax.Array, delta: jax.Array | None, kv: KV, context: LayerContext
-    ) -> tuple[jax.Array, jax.Array, KV]:
+        self, hidden: jax.Array, delta: jax.Array | Unscaled | None, kv: KV, context: LayerContext
+    ) -> tuple[jax.Array, jax.Array | Unscaled, KV]:
         """The same, but its last sum is left to the next block, whose first norm can be one kernel with it.
 
         Args:
@@ -187,8 +190,17 @@ class DecoderLayer(nnx.Module):
             context: of the layer.
 
         Returns:
-            Two addends float[T, hidden], and the updated pages.
+            Two addends [T, hidden], and the updated pages.
         """
+        attention = self.self_attn
+        if context.add_norm and isinstance(attention, Attention) and type(attention).__call__ is Attention.__call__:
+            norms = (self.input_layernorm, self.post_attention_layernorm)
+            linears = (attention.qkv_proj, attention.o_proj)
+            attend = functools.partial(attention.attend, kv=kv, context=context)
+            found = float8_block(hidden, delta, norms, linears, self.mlp, attend)
+            if found is not None:
+                return found
+        delta = None if delta is None else settled(delta, hidden.dtype)
         hidden, x = added_and_normed(hidden, delta, self.input_layernorm, context.add_norm)
         attended, kv = self.self_attn(x, kv, context)
         hidden, x = added_and_normed(hidden, attended, self.post_attention_layernorm, context.add_norm)

@@ -30,19 +30,32 @@ LEAST_FLOAT8_TOKENS = 256
 """From here on a GPU's products take longer than the reading of their weights."""
 
 
-def packed_matmul(x: jax.Array, packed: Packed | Tiled) -> jax.Array:
+def packed_matmul(x: jax.Array, packed: Packed | Tiled, rounds_to: jnp.dtype | None = None) -> jax.Array:
     """float[T, in] times packed[out, in] transposed: float32[T, out].
 
     x and the unpacked values meet in `packed.dtype` and are summed in float32; where the CPU's native kernels
     serve, `Tiling` says in which type they meet.
+
+    Args:
+        x, packed: the factors.
+        rounds_to: what the caller makes of the result at once; a kernel may then do so itself.
     """
     if isinstance(packed, Tiled):
         return tiled_matmul(x, packed)
+    if packed.product is not None:
+        found = packed.product(x, packed, jnp.dtype(rounds_to or jnp.float32))
+        if found is not None:
+            return found
     product = functools.partial(_product, packed.form, packed.dtype)
     by_tiles = functools.partial(_by_tiles, product, _tile_rows(packed))
-    in_float8 = packed.form.meaning is not None and x.shape[0] >= LEAST_FLOAT8_TOKENS
+    in_float8 = multiplies_in_float8(packed.form, x.shape[0])
     on_cuda = functools.partial(product_in_float8, packed.form) if in_float8 else product
     return lax.platform_dependent(x, packed.parts, cpu=by_tiles, cuda=on_cuda, default=product)
+
+
+def multiplies_in_float8(form: PackFormat, tokens: int) -> bool:
+    """Whether a GPU rounds the activations of so many tokens to the type that the codes mean."""
+    return form.meaning is not None and tokens >= LEAST_FLOAT8_TOKENS
 
 
 def product_in_float8(form: PackFormat, x: jax.Array, parts: Parts) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,20 @@ class Packed(NamedTuple):
         parts: its arrays, see `formats`.
         form: how it is packed.
         dtype: what its values become for a product.
+        product: the device's kernels for it, if it has any.
     """
 
     parts: Parts
     form: PackFormat
     dtype: jnp.dtype
+    product: PackedProduct | None = None
+
+
+class PackedProduct(Protocol):
+    """A device's kernels for products with packed matrices."""
+
+    def __call__(self, x: jax.Array, packed: Packed, dtype: jnp.dtype) -> jax.Array | None:
+        """float[T, in] times packed[out, in] transposed: dtype[T, out], summed in float32; None is for plain XLA."""
 
 
 class PackedMatrix(nnx.Module):
@@ -41,24 +50,29 @@ class PackedMatrix(nnx.Module):
         shape: of the whole.
         form: how it is packed.
         dtype: what its values become for a product, or in a row that is looked up.
+        product: the device's kernels for products with it, if it has any.
     """
 
-    def __init__(self, shape: tuple[int, ...], form: PackFormat, *, dtype: jnp.dtype) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], form: PackFormat, *, dtype: jnp.dtype, product: PackedProduct | None = None
+    ) -> None:
         self.form = form
         self.dtype = dtype
+        self.product = product
         self.names = tuple(form.parts(shape))
         for name, (part_shape, part_dtype) in form.parts(shape).items():
             setattr(self, name, nnx.Param(jnp.zeros(part_shape, part_dtype)))
 
     def whole(self) -> Packed:
         """All of it."""
-        return Packed({name: getattr(self, name)[...] for name in self.names}, self.form, self.dtype)
+        parts = {name: getattr(self, name)[...] for name in self.names}
+        return Packed(parts, self.form, self.dtype, self.product)
 
     def one(self, index: jax.Array) -> Packed:
         """int32[] -> the matrix of one expert."""
         parts = self.whole().parts.items()
         taken = {name: lax.dynamic_index_in_dim(part, index, keepdims=False) for name, part in parts}
-        return Packed(taken, self.form, self.dtype)
+        return Packed(taken, self.form, self.dtype, self.product)
 
     def rows(self, indices: jax.Array) -> jax.Array:
         """int32[T] -> dtype[T, in]; indices past the end are clamped. Only these rows are unpacked."""
@@ -98,20 +112,25 @@ def packable(module: nnx.Module) -> frozenset[str]:
     )
 
 
-def with_packed(module: M, forms: Mapping[str, Form]) -> M:
+def with_packed(module: M, forms: Mapping[str, Form], product: PackedProduct | None = None) -> M:
     """The module, with some of its matrices packed or tiled.
 
     Args:
         module: changed in place; its parameters may be abstract.
         forms: dotted path of a parameter -> what becomes of it; paths that the module lacks are passed over.
+        product: the device's kernels for packed matrices, if it has any.
     """
     for path in packable(module) & forms.keys():
         *owners, name = path.split(".")
         owner = functools.reduce(getattr, owners, module)
         parameter = getattr(owner, name)
-        setattr(owner, name, _matrix(parameter.shape, forms[path], parameter.dtype))
+        setattr(owner, name, _matrix(parameter.shape, forms[path], parameter.dtype, product))
     return module
 
 
-def _matrix(shape: tuple[int, ...], form: Form, dtype: jnp.dtype) -> PackedMatrix | TiledMatrix:
-    return TiledMatrix(shape, form, dtype=dtype) if isinstance(form, Tiling) else PackedMatrix(shape, form, dtype=dtype)
+def _matrix(
+    shape: tuple[int, ...], form: Form, dtype: jnp.dtype, product: PackedProduct | None
+) -> PackedMatrix | TiledMatrix:
+    if isinstance(form, Tiling):
+        return TiledMatrix(shape, form, dtype=dtype)
+    return PackedMatrix(shape, form, dtype=dtype, product=product)

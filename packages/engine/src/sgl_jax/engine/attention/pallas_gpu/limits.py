@@ -10,6 +10,7 @@ from sgl_jax.engine.attention.api import Pages
 
 MOST_DIMENSIONS = 1024
 _AMPERE, _ADA = (8, 0), (8, 9)
+_MOST_SIGNED = 1 << 31
 
 
 def beyond_indices(pages: Pages) -> bool:
@@ -17,7 +18,16 @@ def beyond_indices(pages: Pages) -> bool:
 
     It counts in 32 bits up to 4 GiB, and Triton takes these as signed.
     """
-    return pages.stored.dtype.itemsize == 1 and 1 << 31 < math.prod(pages.shape) <= 1 << 32
+    return _is_beyond(math.prod(pages.shape), pages.stored.dtype.itemsize)
+
+
+def countable_pages(num_pages: int, page_elements: int, itemsize: int) -> int:
+    """The most pages of a layer, at most so many, that are not `beyond_indices`."""
+    return _MOST_SIGNED // page_elements if _is_beyond(num_pages * page_elements, itemsize) else num_pages
+
+
+def _is_beyond(elements: int, itemsize: int) -> bool:
+    return itemsize == 1 and _MOST_SIGNED < elements <= 1 << 32
 
 
 def why_no_pallas(device: jax.Device, head_dim: int, kv_cache_dtype: str) -> str | None:
