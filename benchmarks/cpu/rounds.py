@@ -33,7 +33,7 @@ class Rounds:
     deadline; so the dear cells have fewer rounds when time is short.
 
     Args:
-        servers: by the contender's name; all of them run all the time, and idle ones take no processor time.
+        servers: by the contender's name; those whose turn it is not are stopped.
         model: the GGUF file, for its tokenizer.
         deadline: moment of `time.perf_counter` at which all should be done.
         note: is told what happens.
@@ -75,8 +75,10 @@ class Rounds:
     def _turn(self, number: int, cell: Cell, contender: Contender) -> None:
         if contender.name in self.failures or contender.name not in self._servers:
             return
+        server = self._servers[contender.name]
         try:
-            measured = measure(self._servers[contender.name], cell, self._model, self._seed)
+            with server.alone(self._servers.values()):
+                measured = measure(server, cell, self._model, self._seed)
         except CellError as error:
             self.failures[contender.name] = f"{cell.name}: {error}"
             self._note(f"{contender.name} is left out: {self.failures[contender.name]}")
