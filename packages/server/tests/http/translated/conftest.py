@@ -11,6 +11,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from sgl_jax.engine.messages import Finish, TokenDelta
+
 TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}|{{ m.reasoning_content }}|{{ m.content }}"
     "{% for c in m.tool_calls or [] %}|{{ c.id }}:{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}"
@@ -50,6 +52,24 @@ class Listener(httpx.AsyncClient):
 def speaker(make_speaker: Callable[..., Any]) -> Any:
     """An app whose model says `SAID`, and its engine."""
     return make_speaker(SAID, TEMPLATE)
+
+
+@pytest.fixture
+def say_in_pieces(engine: Any) -> Callable[[str, list[int], Any], None]:
+    """Makes the model say a text in deltas of so many tokens, in a circle, and then end for a reason."""
+
+    def say(text: str, cuts: list[int], reason: Any) -> None:
+        def script(request: Any) -> list[TokenDelta]:
+            ids, deltas = engine.tokenizer.encode(text), []
+            while ids:
+                size = cuts[len(deltas) % len(cuts)]
+                deltas.append(TokenDelta(ids[:size]))
+                ids = ids[size:]
+            return [*deltas, TokenDelta([], Finish(reason=reason))]
+
+        engine.script = script
+
+    return say
 
 
 @pytest.fixture

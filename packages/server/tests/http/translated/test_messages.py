@@ -146,7 +146,7 @@ FRAGMENTS = ["<think>", "a", "é🚀", "</think>", "\n", "I look. ", CALL, "<too
 )
 def test_the_stream_adds_up_to_the_whole(
     speaker: Any,
-    engine: Any,
+    say_in_pieces: Callable[[str, list[int], Any], None],
     connect: Callable[[Any], httpx.AsyncClient],
     parts: list[str],
     cuts: list[int],
@@ -155,15 +155,7 @@ def test_the_stream_adds_up_to_the_whole(
 ) -> None:
     app, _ = speaker
 
-    def script(request: Any) -> list[TokenDelta]:
-        ids, deltas = engine.tokenizer.encode("".join(parts)), []
-        while ids:
-            size = cuts[len(deltas) % len(cuts)]
-            deltas.append(TokenDelta(ids[:size]))
-            ids = ids[size:]
-        return [*deltas, TokenDelta([], Finish(reason=reason))]
-
-    engine.script = script
+    say_in_pieces("".join(parts), cuts, reason)
     fields = {"tools": TOOLS, "thinking": THINKING if thinking else None}
 
     async def send() -> tuple[Any, list[Any]]:

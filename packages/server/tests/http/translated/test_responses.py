@@ -149,7 +149,7 @@ FRAGMENTS = [
 )
 def test_the_stream_adds_up_to_the_whole(
     speaker: Any,
-    engine: Any,
+    say_in_pieces: Callable[[str, list[int], Any], None],
     connect: Callable[[Any], httpx.AsyncClient],
     parts: list[str],
     cuts: list[int],
@@ -157,15 +157,7 @@ def test_the_stream_adds_up_to_the_whole(
 ) -> None:
     app, _ = speaker
 
-    def script(request: Any) -> list[TokenDelta]:
-        ids, deltas = engine.tokenizer.encode("".join(parts)), []
-        while ids:
-            size = cuts[len(deltas) % len(cuts)]
-            deltas.append(TokenDelta(ids[:size]))
-            ids = ids[size:]
-        return [*deltas, TokenDelta([], Finish(reason=reason))]
-
-    engine.script = script
+    say_in_pieces("".join(parts), cuts, reason)
 
     async def send() -> tuple[Any, list[Any]]:
         async with connect(app) as http:
