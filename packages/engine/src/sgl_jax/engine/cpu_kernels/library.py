@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 HANDLERS: dict[str, str] = {
     "sgl_attention": "sgl_attention",
+    "sgl_draw": "sgl_draw",
     "sgl_finish_block": "sgl_finish_block",
     "sgl_kv_write": "sgl_kv_write",
     "sgl_kv_write_scaled": "sgl_kv_write_scaled",

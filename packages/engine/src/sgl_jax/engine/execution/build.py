@@ -42,6 +42,8 @@ from sgl_jax.engine.parallel.share import share_of
 from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
 from sgl_jax.engine.quantization.matrix import PackedProduct
+from sgl_jax.engine.sampling.draw import draw
+from sgl_jax.engine.sampling.native import native_draw
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ def build_executor(
             without_cudnn=_why_no_cudnn(config, spec, dtype, device),
         )
         model = step_model(config, spec, rest_dtype, max_seq_len, attention, on_cpu=on_cpu)
+        if kernels is not None and model.draw is not None:
+            model = model._replace(draw=native_draw)
         spread = None
         if len(devices) > 1:
             share = share_of(spec, len(devices))
@@ -206,7 +210,7 @@ def step_model(
         stacked=stacks_layers(dtype, on_cpu=on_cpu),
         activation_dtype=jnp.dtype(jnp.float32) if on_cpu else dtype,
         attention=attention,
-        draws=not config.is_embedding,
+        draw=None if config.is_embedding else draw,
         vocabulary=None if share is None else SharedVocabulary(spec.vocab_size),
         add_norm=None if on_cpu else _add_norm(attention),
         packed_product=None if on_cpu else _packed_product(attention),

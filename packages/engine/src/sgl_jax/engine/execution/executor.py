@@ -112,7 +112,7 @@ class DeviceExecutor:
             *(limits.max_tokens, max_slots),
             row_rungs=row_rungs,
             token_rungs=token_rungs,
-            decodes=model.draws,
+            decodes=model.draw is not None,
             fresh=model.attention.fresh,
         )
         self._layouts: dict[Bucket, Layout] = {}
@@ -168,7 +168,7 @@ class DeviceExecutor:
         uploaded: Any = packed if self._mesh is None else jax.device_put(packed, self._place)
         masks = self._masks(bucket.num_rows, plan)
         self._pools, self._state, drawn = step(self._params, self._pools, self._state, uploaded, masks)
-        looks = look or (plan.wants_scores if self._model.draws else plan.wants_pooled)
+        looks = look or (plan.wants_scores if self._model.draw else plan.wants_pooled)
         return PendingResult(drawn, plan, self._look_at(drawn, plan) if looks else None, copies=not self._on_cpu)
 
     def _look_at(self, drawn: Drawn, plan: StepPlan) -> Scores | Pooled:
@@ -180,7 +180,7 @@ class DeviceExecutor:
         return found
 
     def _look_inputs(self, plan: StepPlan) -> Any:
-        return (score_inputs if self._model.draws else pool_inputs)(plan, self.limits.max_tokens, self.max_slots)
+        return (score_inputs if self._model.draw else pool_inputs)(plan, self.limits.max_tokens, self.max_slots)
 
     def _masks(self, num_rows: int, plan: StepPlan) -> jax.Array:
         """The plan's masks on the device; where nobody asks, an array that is never read and always there."""
@@ -228,7 +228,7 @@ class DeviceExecutor:
         return compiled
 
     def _compile_look(self) -> jax.stages.Compiled:
-        draws, model = self._model.draws, self._model
+        draws, model = self._model.draw is not None, self._model
         function: Callable[..., Scores | Pooled] = make_score(model) if draws else make_pool(model, self.max_slots)
         hidden = self._shape(self.limits.max_tokens, self._hidden_size, dtype=self._model.activation_dtype)
         inputs = jax.tree.map(lambda array: self._shape(*array.shape), self._look_inputs(StepPlan(())))

@@ -30,9 +30,10 @@ from sgl_jax.engine.models.decoder import Decoder, DecoderLayer
 from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.quantization.float8 import Unscaled, settled
 from sgl_jax.engine.quantization.matrix import PackedProduct
-from sgl_jax.engine.sampling.adjust import LogitRules, Masks, adjust, count_drawn
-from sgl_jax.engine.sampling.logprobs import Logprobs, gather_logprobs, no_logprobs
-from sgl_jax.engine.sampling.sampler import SamplingInputs, is_greedy, sample
+from sgl_jax.engine.sampling.adjust import LogitRules, Masks, count_drawn
+from sgl_jax.engine.sampling.draw import Asked, Draw, draw
+from sgl_jax.engine.sampling.logprobs import Logprobs, no_logprobs
+from sgl_jax.engine.sampling.sampler import SamplingInputs
 
 
 class DeviceState(NamedTuple):
@@ -90,7 +91,7 @@ class StepModel(NamedTuple):
         stacked: whether layer leaves (and the pool) carry all layers on their first axis.
         activation_dtype: type of the residual stream.
         attention: the backend.
-        draws: whether tokens are drawn; an engine that embeds only looks at what the step leaves.
+        draw: how tokens are drawn; None where none are, since an engine that embeds only looks at what the step leaves.
         vocabulary: where each of several devices runs a share of the model, how its logits make up a whole.
         add_norm: residual sums and norms as one kernel, where the device has one.
         packed_product: kernels for packed matrices, where the device has them.
@@ -103,7 +104,7 @@ class StepModel(NamedTuple):
     stacked: bool
     activation_dtype: jnp.dtype
     attention: PagedAttention
-    draws: bool = True
+    draw: Draw | None = draw
     vocabulary: SharedVocabulary | None = None
     add_norm: AddNorm | None = None
     packed_product: PackedProduct | None = None
@@ -186,7 +187,7 @@ def _step(
     fold = _fold_stacked if model.stacked else _fold_unrolled
     hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)
     seen = None if layout.bucket.single else jnp.pad(hidden, ((0, max_tokens - num_tokens), (0, 0)))
-    if not model.draws:
+    if (draw_tokens := model.draw) is None:
         nothing = Drawn(jnp.zeros_like(slot), no_logprobs(slot.shape[0], 1), seen)
         return kv, state._replace(block_table=block_table), nothing
 
@@ -199,21 +200,17 @@ def _step(
         seed=lax.bitcast_convert_type(field["seed"], jnp.uint32),
         position=kv_len,
     )
-    adjusts = field["adjust"] > 0
-    masks = Masks(mask_bits, field["masked"] > 0)
-    wants_logprobs = (field["logprobs"] > 0).any()
-
-    def draw() -> tuple[jax.Array, Logprobs]:
-        whole = model.whole(logits)
-        drawn = sample(adjust(whole, state.rules, slot, kv_len, adjusts, masks), sampling)
-        return drawn, gather_logprobs(whole, drawn, wants_logprobs)
-
+    adjusts, masks = field["adjust"] > 0, Masks(mask_bits, field["masked"] > 0)
+    asked = Asked(sampling, state.rules, slot, adjusts, masks, field["logprobs"] > 0)
     if (vocabulary := model.vocabulary) is None:
-        drawn, logprobs = draw()
+        drawn, logprobs = draw_tokens(logits, asked)
     else:
-        simple = is_greedy(sampling).all() & ~(adjusts | masks.wanted | wants_logprobs).any()
         nothing_more = no_logprobs(slot.shape[0], vocabulary.size)
-        drawn, logprobs = lax.cond(simple, lambda: (vocabulary.likeliest(logits), nothing_more), draw)
+        drawn, logprobs = lax.cond(
+            asked.is_simple,
+            lambda: (vocabulary.likeliest(logits), nothing_more),
+            lambda: draw_tokens(vocabulary.whole(logits), asked),
+        )
     target = jnp.where(field["sample"] > 0, slot, num_slots)
     rules = count_drawn(state.rules, jnp.where(adjusts, slot, num_slots), drawn)
     state = DeviceState(state.last_tokens.at[target].set(drawn, mode="drop"), block_table, rules)

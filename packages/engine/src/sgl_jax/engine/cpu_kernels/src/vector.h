@@ -43,6 +43,26 @@ inline Vec fma(Vec a, Vec b, Vec c) {
 #endif
 }
 
+inline Ints lane_numbers() {
+  Ints numbers;
+  for (int i = 0; i < kLanes; ++i) numbers[i] = i;
+  return numbers;
+}
+
+// Bit i says whether a comparison of vectors holds in lane i.
+template <class Comparison>
+inline uint32_t lanes_of(Comparison holds) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(holds));
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(holds)));
+#else
+  uint32_t lanes = 0;
+  for (int i = 0; i < kLanes; ++i) lanes |= holds[i] != 0 ? 1u << i : 0u;
+  return lanes;
+#endif
+}
+
 inline float sum(Vec x) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps(x);

@@ -1,0 +1,45 @@
+"""Drawing by this package's own C++ kernel for CPU, see `cpu_kernels/src/sampling_row.h`.
+
+The same filters and the same race as in sampler.py, so the same tokens but for what rounding decides. XLA makes a
+hundred small loops of it, which take seconds to compile in every step program and, as soon as one row does not take
+its likeliest token, several times as long as the model itself.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from sgl_jax.engine.sampling.draw import Asked
+from sgl_jax.engine.sampling.logprobs import Logprobs
+from sgl_jax.engine.sampling.sampler import is_greedy
+from sgl_jax.engine.sampling_params import MAX_LOGPROBS
+
+
+def native_draw(logits: jax.Array, asked: Asked) -> tuple[jax.Array, Logprobs]:
+    """A `Draw` by the native kernels, which must be loaded."""
+    rows, vocab_size = logits.shape
+    tops = min(MAX_LOGPROBS, vocab_size)
+    results = (
+        jax.ShapeDtypeStruct((rows,), jnp.int32),
+        jax.ShapeDtypeStruct((rows,), jnp.float32),
+        jax.ShapeDtypeStruct((rows, tops), jnp.int32),
+        jax.ShapeDtypeStruct((rows, tops), jnp.float32),
+    )
+    sampling = asked.sampling
+    drawn, *logprobs = jax.ffi.ffi_call("sgl_draw", results)(
+        logits,
+        is_greedy(sampling),
+        sampling.temperature,
+        sampling.top_k,
+        sampling.top_p,
+        sampling.min_p,
+        sampling.seed,
+        sampling.position,
+        *asked.rules,
+        asked.slot,
+        asked.adjusts,
+        *asked.masks,
+        asked.logprobs,
+    )
+    return drawn, Logprobs(*logprobs)
