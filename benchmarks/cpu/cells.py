@@ -41,9 +41,9 @@ class Cell:
 CELLS = (
     Cell(1, 64, 4, brief=True, quick=True),
     Cell(4, 64, 8),
-    Cell(8, 64, 16, brief=True),
+    Cell(8, 64, 16),
     Cell(16, 64, 32, brief=True, quick=True),
-    Cell(32, 64, 32),
+    Cell(32, 64, 32, brief=True),
     Cell(1, 512, 2, brief=True, quick=True),
     Cell(4, 512, 4),
     Cell(16, 512, 16),

@@ -16,6 +16,7 @@ import concurrency  # noqa: E402
 import flat_cost  # noqa: E402
 import host_overhead  # noqa: E402
 import load_memory  # noqa: E402
+import sampling  # noqa: E402
 import shared_prefix  # noqa: E402
 import simulation  # noqa: E402
 import startup  # noqa: E402
@@ -23,7 +24,7 @@ from provenance import provenance  # noqa: E402
 
 BENCHMARKS = {
     module.__name__: module
-    for module in (host_overhead, flat_cost, shared_prefix, concurrency, startup, simulation, load_memory)
+    for module in (host_overhead, flat_cost, shared_prefix, concurrency, sampling, startup, simulation, load_memory)
 }
 
 

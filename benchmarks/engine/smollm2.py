@@ -22,9 +22,9 @@ def make_core(**options: object) -> EngineCore:
     return build_core(config, lambda phase: None)
 
 
-def drive(core: EngineCore, prompts: Sequence[list[int]], new_tokens: int) -> dict[str, list[float]]:
-    """Runs greedy requests together; returns the arrival time of each of their tokens, from submission."""
-    sampling = SamplingParams(temperature=0.0, max_new_tokens=new_tokens, ignore_eos=True)
+def drive(core: EngineCore, prompts: Sequence[list[int]], new_tokens: int, **how: float) -> dict[str, list[float]]:
+    """Runs requests together, greedy unless `how` says more; returns when their tokens arrived, from submission."""
+    sampling = SamplingParams(**{"temperature": 0.0, **how}, max_new_tokens=new_tokens, ignore_eos=True)  # type: ignore[arg-type]
     begin = time.perf_counter()
     arrivals: dict[str, list[float]] = {}
     for number, prompt in enumerate(prompts):
