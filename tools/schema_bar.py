@@ -238,7 +238,6 @@ class _EvenDraws:
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     result: StepResult
-    immediate: bool = False
 
     def collect(self) -> StepResult:
         """It is there already."""

@@ -41,8 +41,6 @@ class PacedExecutor(FakeExecutor):
 class PacedStep:
     """A step on its way."""
 
-    immediate = False
-
     def __init__(self, executor: PacedExecutor, rows: int) -> None:
         self._executor = executor
         self._rows = rows

@@ -23,14 +23,10 @@ VOCAB = 50
 
 
 class HistoryKeeper(FakeExecutor):
-    """Knows of a slot's sequence what the device does, history sent and draws since; checks it before each draw.
+    """Knows of a slot's sequence what the device does, history sent and draws since; checks it before each draw."""
 
-    Every `immediate`-th step is done when its dispatch returns; 0 is none.
-    """
-
-    def __init__(self, immediate=0, **shape):
+    def __init__(self, **shape):
         super().__init__(**shape)
-        self.every, self.dispatched = immediate, 0
         self.known = [[] for _ in range(self.max_slots)]
 
     def dispatch(self, plan):
@@ -46,27 +42,14 @@ class HistoryKeeper(FakeExecutor):
         for slot, token in zip(plan.slots, ready.collect().token_ids.tolist(), strict=True):
             if slot.adjust:
                 self.known[slot.slot].append(token)
-        self.dispatched += 1
-        ready.immediate = self.every > 0 and self.dispatched % self.every == 0
         return ready
 
 
 def make_core(
-    *,
-    num_pages=24,
-    page_size=4,
-    max_slots=5,
-    max_tokens=16,
-    max_chunk=8,
-    window=None,
-    longest=None,
-    eos=(),
-    immediate=0,
-    **options,
+    *, num_pages=24, page_size=4, max_slots=5, max_tokens=16, max_chunk=8, window=None, longest=None, eos=(), **options
 ):
     longest = longest or num_pages * page_size
     executor = HistoryKeeper(
-        immediate,
         num_pages=num_pages,
         page_size=page_size,
         max_slots=max_slots,
@@ -76,15 +59,6 @@ def make_core(
         window=window,
     )
     return EngineCore(executor, executor.info(max_model_len=longest, eos_token_ids=eos), **options)
-
-
-def test_a_step_that_is_done_when_it_is_dispatched_is_committed_at_once():
-    core = make_core(immediate=1)
-    sampling = SamplingParams(max_new_tokens=2, seed=7)
-    core.submit(GenerateRequest(request_id="a", prompt_ids=[1, 2, 3], sampling=sampling))
-    expected = script([1, 2, 3], 2, vocab_size=VOCAB, seed=7)
-    assert [core.step().deltas[0].token_ids for _ in range(2)] == [[token] for token in expected]
-    assert not core.has_work()
 
 
 class Simulation(RuleBasedStateMachine):
@@ -99,7 +73,6 @@ class Simulation(RuleBasedStateMachine):
         window=st.one_of(st.none(), st.integers(1, 40)),
         longest=st.sampled_from([None, 200]),
         overlap=st.booleans(),
-        immediate=st.sampled_from([0, 1, 3]),
         prefix_cache=st.booleans(),
         schedule_policy=st.sampled_from(["fcfs", "lpm", "priority"]),
         eos=st.sampled_from([(), (3,), (3, 7, 11)]),

@@ -127,8 +127,6 @@ class EngineCore:
     def step(self) -> StepOutputs:
         """Dispatches the next step and commits the one before; returns what is new.
 
-        A step that is computed when its dispatch returns is committed at once.
-
         Raises:
             RuntimeError: the device failed; the engine cannot go on.
         """
@@ -139,13 +137,11 @@ class EngineCore:
             outputs = self._collect(self._in_flight)
             self._in_flight = self._dispatch()
             return self._with_ended(outputs)
-        due, self._in_flight = self._in_flight, None
-        if due is None or self._hides(due):
-            dispatched = self._dispatch()
-            if due is None and dispatched is not None and not self._hides(dispatched):
-                due = dispatched
-            else:
-                self._in_flight = dispatched
+        dispatched = self._dispatch()
+        if self._overlap:
+            due, self._in_flight = self._in_flight, dispatched
+        else:
+            due = dispatched
         return self._with_ended(StepOutputs() if due is None else self._collect(due))
 
     def stats(self) -> EngineStats:
@@ -279,10 +275,6 @@ class EngineCore:
     def _moves(self) -> bool:
         """Whether there is something to do without waiting for a grammar."""
         return self._in_flight is not None or bool(self._ended) or self._scheduler.has_work()
-
-    def _hides(self, in_flight: _InFlight) -> bool:
-        """Whether the host is to work while the device computes this step."""
-        return self._overlap and not in_flight[1].immediate
 
     def _dispatch(self) -> _InFlight | None:
         """Plans the next step and sends it off; None when there is nothing to compute."""

@@ -143,14 +143,6 @@ class StepResult(msgspec.Struct, frozen=True):
 class PendingStep(Protocol):
     """A dispatched step whose result may not be there yet."""
 
-    @property
-    def immediate(self) -> bool:
-        """Whether it was there before `dispatch` returned.
-
-        Nothing happens behind the host's back then, and whoever dispatches the next step before looking at this one's
-        tokens waits for that step's computation.
-        """
-
     def collect(self) -> StepResult:
         """Blocks until the device is done and returns host arrays."""
 

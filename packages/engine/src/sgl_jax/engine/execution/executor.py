@@ -263,13 +263,9 @@ class DeviceExecutor:
 
 
 class PendingResult:
-    """Implements `plan.PendingStep`: where there is anything to copy to the host, that is under way from the start.
-
-    XLA runs a program on its caller's thread when it counts little work in it, and native kernels count for nothing.
-    """
+    """Implements `plan.PendingStep`: where there is anything to copy to the host, that is under way from the start."""
 
     def __init__(self, drawn: Drawn, plan: StepPlan, found: Scores | Pooled | None, *, copies: bool) -> None:
-        self.immediate: bool = drawn.token_ids.is_ready()  # type: ignore[attr-defined]  # of jax.Array's base only
         self._drawn = drawn._replace(hidden=None)  # as large as the step; nobody needs it now
         self._pooled = found.sums if isinstance(found, Pooled) else None
         self._prompt = found.targets if isinstance(found, Scores) else None

@@ -174,8 +174,6 @@ def fake_executor(config: EngineConfig, spec: ModelSpec) -> FakeExecutor:
 
 
 class _Ready:
-    immediate = False  # as if a device were at work
-
     def __init__(
         self,
         token_ids: npt.NDArray[np.int32],
