@@ -145,3 +145,9 @@ def test_logits_that_are_no_numbers_harm_nobody():
         assert drawn.tolist()[2:] == [9, 7, 8]
         assert all(0 <= token < vocab for token in drawn.tolist())
         np.testing.assert_allclose(logprobs.drawn[4], 0.0, atol=1e-4)
+
+
+def test_xla_counts_enough_work_to_draw_in_the_background():
+    """It runs programs of fewer operations on the thread that calls them, and native kernels count for none."""
+    compiled = jitted_native.lower(jnp.zeros((1, 300)), asks(1, 300)).compile()
+    assert compiled.cost_analysis()["flops"] >= 1000

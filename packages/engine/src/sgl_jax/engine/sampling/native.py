@@ -15,6 +15,9 @@ from sgl_jax.engine.sampling.logprobs import Logprobs
 from sgl_jax.engine.sampling.sampler import is_greedy
 from sgl_jax.engine.sampling_params import MAX_LOGPROBS
 
+_ENOUGH_WORK = 2048
+"""Twice what XLA's CPU client asks for."""
+
 
 def native_draw(logits: jax.Array, asked: Asked) -> tuple[jax.Array, Logprobs]:
     """A `Draw` by the native kernels, which must be loaded."""
@@ -37,9 +40,18 @@ def native_draw(logits: jax.Array, asked: Asked) -> tuple[jax.Array, Logprobs]:
         sampling.seed,
         sampling.position,
         *asked.rules,
-        asked.slot,
+        asked.slot + _work(sampling.position),
         asked.adjusts,
         *asked.masks,
         asked.logprobs,
     )
     return drawn, Logprobs(*logprobs)
+
+
+def _work(position_r: jax.Array) -> jax.Array:
+    """int32[]: zero, in a thousand operations, of int32[R] that are not negative.
+
+    XLA runs a program on its caller's thread when it counts fewer operations in it, and native kernels count for none.
+    The host would wait for a step of a few tokens, where it should be planning the next one.
+    """
+    return (jnp.arange(_ENOUGH_WORK) < -position_r[0]).sum(dtype=jnp.int32)
