@@ -71,9 +71,10 @@ def fresh_attention(
     # Rows of no token claim one, whose keys are zeros: what cuDNN makes of none at all is nowhere said.
     lengths = jnp.maximum(rows.row_len, 1)
     out = product(queries, keys, values, query_seq_lengths=lengths, key_value_seq_lengths=lengths)
-    nowhere = num_tokens + jnp.arange(num_rows * length, dtype=jnp.int32).reshape(live.shape)
-    target = jnp.where(live, token, nowhere)
-    return jnp.zeros_like(query_thd).at[target].set(out, mode="drop", unique_indices=True)
+    # Back by a gather: a scatter wants a buffer of zeros in every layer. Padding gets what the first place has.
+    place_of = jnp.arange(num_tokens, dtype=jnp.int32) - rows.row_start[:, None]
+    owns = (place_of >= 0) & (place_of < rows.row_len[:, None])
+    return out[jnp.argmax(owns, axis=0), jnp.sum(place_of, axis=0, where=owns)]
 
 
 def why_no_cudnn(
