@@ -3,7 +3,7 @@
 `uv run python -m tools.attention_bar` compares every answer with NumPy's. What no token may see is NaN. With `--lower`
 the shapes are brought to what XLA's CUDA compiler takes, at a size that a server would run, and with `--compile` to an
 H200's machine code. That needs no GPU, but jax's CUDA plugin, at jaxlib's version:
-`uv run --with jax-cuda13-plugin==0.10.2 --with jax-cuda13-pjrt==0.10.2 python -m tools.attention_bar --compile`.
+`uv run --isolated --group deviceless python -m tools.attention_bar --compile`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Compiles the step that the executor runs, for Qwen3-0.6B and Qwen3-8B at several batches, and checks what can be known
 without running it: one CUDA graph, few kernels a layer, a KV pool that is updated in place and never copied, bounded
-temporaries. Needs the compiler, which is in two wheels of jax's CUDA plugin (130 MB, no CUDA installation): where they
-are missing the tool starts itself again with them, in an environment of its own outside the workspace's lock.
+temporaries. Needs the compiler, which is in two wheels of jax's CUDA plugin (140 MB, no CUDA installation), the
+dependency group `deviceless`: where they are missing the tool starts itself again in an environment with them.
 """
 
 from __future__ import annotations
@@ -86,11 +86,10 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 def _start_again_with_plugin() -> None:
     if os.environ.get("SGL_JAX_DEVICELESS") == "1":
-        sys.exit("jax's CUDA plugin is installed and cannot be imported; `import jax_plugins.xla_cuda13` says why.")
-    version = importlib.metadata.version("jaxlib")
-    wheels = [f"--with={name}=={version}" for name in ("jax-cuda13-pjrt", "jax-cuda13-plugin")]
-    environ = {**os.environ, "SGL_JAX_DEVICELESS": "1"}
-    os.execvpe("uv", ["uv", "run", *wheels, "python", "-m", "tools.deviceless", *sys.argv[1:]], environ)
+        sys.exit("jax's CUDA plugin, which is for Linux, cannot be imported; `import jax_plugins.xla_cuda13` says why.")
+    # Isolated: with the plugin in the workspace's environment, `uv run pytest` would compile for GPUs, too.
+    command = ["uv", "run", f"--python={sys.executable}", "--isolated", "--group=deviceless", "python"]
+    os.execvpe("uv", [*command, "-m", "tools.deviceless", *sys.argv[1:]], {**os.environ, "SGL_JAX_DEVICELESS": "1"})
 
 
 def _title(case: Case) -> str:
