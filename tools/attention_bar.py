@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is imported, which would look for GPUs
+
 import jax
 import numpy as np
 
@@ -102,5 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     sys.exit(main())

@@ -32,6 +32,10 @@ def imports(settings: Settings) -> Iterator[Row]:
         ("sgl_jax.server.web", "server"),
         ("sgl_jax.launch_server", "server"),
         ("sgl_jax.bench.cli", "server"),
+        # What the server and its tester import only when they run.
+        ("h11", "server"),
+        ("httpcore", "server"),
+        ("uvloop", "server"),
         ("benchmarks.gpu.device_experiments", "the others"),
         ("benchmarks.gpu.prompt_experiments", "fresh_prompts"),
     ):
