@@ -2,8 +2,10 @@
 #include "attention.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "threads.h"
@@ -84,13 +86,38 @@ void cut_tiles(const Call& call, int32_t row, Work& work) {
   }
 }
 
-Work cut(const Call& call, int32_t rows) {
-  Work work;
+// Units in order, each for the first thread that asks.
+class Queue {
+ public:
+  explicit Queue(const std::vector<Unit>& units) : units_(units) {}
+
+  // Null if there are no more.
+  const Unit* take() {
+    const auto index = taken_.fetch_add(1, std::memory_order_relaxed);
+    return index < size() ? &units_[index] : nullptr;
+  }
+
+  // One for a thread that has still to do, null if each of the others might want one of what is left.
+  const Unit* take_early() {
+    return size() - taken_.load(std::memory_order_relaxed) < num_threads() ? nullptr : take();
+  }
+
+ private:
+  int64_t size() const { return static_cast<int64_t>(units_.size()); }
+
+  const std::vector<Unit>& units_;
+  std::atomic<int64_t> taken_{0};
+};
+
+// Fills `work` anew.
+void cut(const Call& call, int32_t rows, Work& work) {
+  work.units.clear(), work.merges.clear();
   int64_t chunks = 0;
   for (int32_t row = 0; row < rows; ++row) {
     if (is_single(call, row) && call.kv_len[row] > 0) chunks += call.kv_len[row] / kChunk + 1;
   }
-  work.shares.resize(chunks * share_size(call));
+  const auto floats = static_cast<size_t>(chunks * share_size(call));
+  if (work.shares.size() < floats) work.shares.resize(floats);
   float* shares = work.shares.data();
   const int32_t heads = heads_together(call, chunks);
   for (int32_t row = 0; row < rows; ++row) {
@@ -101,7 +128,6 @@ Work cut(const Call& call, int32_t rows) {
       cut_tiles(call, row, work);
     }
   }
-  return work;
 }
 
 void merge(const Call& call, const Merge& merge) {
@@ -125,6 +151,7 @@ void merge(const Call& call, const Merge& merge) {
 
 // XLA leaves the result as it finds it, and tokens of no row must hold something finite.
 void clear_padding(const Call& call, int64_t rows, int64_t tokens) {
+  if (std::accumulate(call.row_len, call.row_len + rows, int64_t{0}) == tokens) return;
   std::vector<bool> lives(tokens);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t t = 0; t < call.row_len[row]; ++t) lives[call.row_start[row] + t] = true;
@@ -144,20 +171,25 @@ float* scratch(int64_t floats) {
 
 void run(const Call& call, int32_t rows, int64_t tokens) {
   clear_padding(call, rows, tokens);
-  const Work work = cut(call, rows);
-  const auto count = static_cast<int64_t>(work.units.size());
+  static thread_local Work kept;  // its memory is; as a reference, so that all threads mean the caller's
+  Work& work = kept;
+  cut(call, rows, work);
   int64_t products = 0;
   for (const Unit& unit : work.units) {
     products += int64_t{unit.tokens} * unit.kv_heads * unit.groups * (unit.end_key - unit.first_key) * call.dim * 2;
   }
   const Kernels& own = kernels();
-  const int64_t grain = products < kWorthSharing ? count : 1;
-  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+  Queue queue(work.units);
+  const int64_t threads = num_threads();
+  parallel_for(threads, products < kWorthSharing ? threads : 1, [&](int64_t, int64_t) {
     float* memory = scratch(scratch_floats(call));
-    for (int64_t i = begin; i < end; ++i) {
-      const Unit& unit = work.units[i];
-      const Kernel kernel = is_single(call, unit.row) ? own.single : own.tile;
-      kernel(call, unit, i + 1 < end ? &work.units[i + 1] : nullptr, memory);
+    const Unit* next = nullptr;
+    for (const Unit* unit = queue.take(); unit != nullptr;) {
+      const bool announced = unit == next;
+      next = queue.take_early();
+      const Kernel kernel = is_single(call, unit->row) ? own.single : own.tile;
+      kernel(call, *unit, {announced, next}, memory);
+      unit = next == nullptr ? queue.take() : next;
     }
   });
   const auto merges = static_cast<int64_t>(work.merges.size());

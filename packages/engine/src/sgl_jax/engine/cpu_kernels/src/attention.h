@@ -62,9 +62,14 @@ struct Unit {
   float* share;
 };
 
-// Computes a unit. `next` is what this thread will do then, if that is known: its first keys may be fetched already.
-// `scratch` has scratch_floats and is aligned to 64 bytes.
-using Kernel = void (*)(const Call& call, const Unit& unit, const Unit* next, float* scratch);
+// What a thread does before and after a unit, so that memory has work while the thread computes.
+struct Neighbours {
+  bool announced;    // whether the unit before had this one's first keys fetched
+  const Unit* next;  // null if nobody knows: its first keys are to be fetched
+};
+
+// Computes a unit. `scratch` has scratch_floats and is aligned to 64 bytes.
+using Kernel = void (*)(const Call& call, const Unit& unit, const Neighbours& neighbours, float* scratch);
 int64_t scratch_floats(const Call& call);
 
 // Stores a token's vectors [K, D] in the pool's format; `scale` [K] is for int8.

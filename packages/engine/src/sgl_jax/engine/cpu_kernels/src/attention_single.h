@@ -14,19 +14,71 @@ namespace {
 // them, and formats of one byte are widened this many at a time.
 constexpr int kBlock = 32;
 // Tokens between the one that is looked at and the one that is fetched from memory.
-constexpr int kAhead = 64;
+constexpr int kAhead = 32;
+// Bytes whose addresses the machine translates together.
+constexpr int64_t kTranslated = 4096;
 // Queries that share a loaded vector: as many as there are registers for.
 constexpr int kShared = kLanes == 16 ? 4 : 2;
+
+// Where all the vectors lie that a unit will use, in this order, and then some of the next unit's. Reading ahead in it
+// keeps the memory busy; the machine itself foresees only what lies in a row, which ends with every page.
+struct Stream {
+  const uint8_t* vectors[2 * kChunk + kAhead];
+  int count;
+  int64_t bytes;  // of a token's vectors
+};
+
+inline void append(const Call& call, const Pool& pool, const int64_t* places, int count, Stream& stream) {
+  const int64_t bytes = call.dim * bytes_of(call.element);
+  for (int t = 0; t < count; ++t) stream.vectors[stream.count++] = pool.data + places[t] * bytes;
+}
+
+// GCC takes a function that does nothing but fetch for one that does nothing, and leaves out calls of it.
+#define SGL_FETCH inline __attribute__((always_inline)) void
+
+// Into the second cache: the first is too small.
+SGL_FETCH fetch(const uint8_t* from, int64_t bytes) {
+  const auto at = reinterpret_cast<uintptr_t>(from);
+  for (uintptr_t line = at & ~uintptr_t{63}; line < at + bytes; line += 64) {
+    __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 2);
+  }
+}
+
+// One head's share of vectors that a stream names later, to be fetched one by one between arithmetic: a processor that
+// is told many at once waits until memory has given the first of them.
+struct Later {
+  const uint8_t* const* vectors;
+  int count;
+  int64_t offset, bytes;
+};
+
+SGL_FETCH fetch(const Later& later, int index) {
+  if (index < later.count) fetch(later.vectors[index] + later.offset, later.bytes);
+}
+
+// Has the addresses of keys and values translated, long before they are fetched: a fetch that had to wait for that would
+// hold up those behind it.
+SGL_FETCH announce(const Call& call, const int64_t* places, int count) {
+  const int64_t bytes = call.dim * bytes_of(call.element);
+  int step = 1;
+  while (2 * step * call.kv_heads * bytes <= kTranslated) step *= 2;
+  for (int t = 0; t < count; t += step) {
+    __builtin_prefetch(call.keys.data + places[t] * bytes, 0, 2);
+    __builtin_prefetch(call.values.data + places[t] * bytes, 0, 2);
+  }
+}
 
 // scores[g, t] = query[g] . keys[t], for G queries [G, width] in the order of load_pair<T>. Pointers to keys go on
 // after `count`, up to a multiple of kLanes.
 template <int G, class T>
-void score(const T* const* keys, int count, int dim, const float* query, int64_t width, float* scores) {
+void score(const T* const* keys, int count, int dim, const float* query, int64_t width, float* scores,
+           const Later& later) {
   const int rest = dim % (2 * kLanes), even = dim - rest;
   for (int t = 0; t < count; t += kLanes) {
     Vec sums[kLanes / 4][G];
     for (int quad = 0; quad < kLanes / 4; ++quad) {
       const T* const* four = keys + t + 4 * quad;
+      for (int i = 0; i < 4; ++i) fetch(later, t + 4 * quad + i);
       Vec products[4][G] = {};
       const auto add = [&](int d, const auto& load_key) {
         for (int i = 0; i < 4; ++i) {
@@ -57,12 +109,14 @@ void score(const T* const* keys, int count, int dim, const float* query, int64_t
 
 // out[g] += weights[g, t] * values[t] over all t, for N pairs of vectors, the last of which has `rest` elements if Rest.
 template <int G, int N, bool Rest, class T>
-void weigh(const T* const* values, int count, int from, int rest, const float* weights, float* out, int64_t width) {
+void weigh(const T* const* values, int count, int from, int rest, const float* weights, float* out, int64_t width,
+           const Later& later) {
   Vec sums[G][2 * N];
   for (int g = 0; g < G; ++g) {
     for (int n = 0; n < 2 * N; ++n) sums[g][n] = load(out + g * width + from + n * kLanes);
   }
   for (int t = 0; t < count; ++t) {
+    fetch(later, t);
     for (int n = 0; n < N; ++n) {
       const T* place = values[t] + from + n * 2 * kLanes;
       const Pair value = Rest ? load_pair(place, rest) : load_pair(place);
@@ -79,12 +133,17 @@ void weigh(const T* const* values, int count, int from, int rest, const float* w
 }
 
 template <int G, class T>
-void weigh_all(const T* const* values, int count, int dim, const float* weights, float* out, int64_t width) {
+void weigh_all(const T* const* values, int count, int dim, const float* weights, float* out, int64_t width,
+               Later later) {
   constexpr int kPair = 2 * kLanes;
   int from = 0;
-  for (; from + 2 * kPair <= dim; from += 2 * kPair) weigh<G, 2, false>(values, count, from, 0, weights, out, width);
-  for (; from + kPair <= dim; from += kPair) weigh<G, 1, false>(values, count, from, 0, weights, out, width);
-  if (from < dim) weigh<G, 1, true>(values, count, from, dim - from, weights, out, width);
+  for (; from + 2 * kPair <= dim; from += 2 * kPair, later.count = 0) {
+    weigh<G, 2, false>(values, count, from, 0, weights, out, width, later);
+  }
+  for (; from + kPair <= dim; from += kPair, later.count = 0) {
+    weigh<G, 1, false>(values, count, from, 0, weights, out, width, later);
+  }
+  if (from < dim) weigh<G, 1, true>(values, count, from, dim - from, weights, out, width, later);
 }
 
 // Calls `run` with the number of queries as a constant: all of them, kShared at a time.
@@ -104,38 +163,16 @@ void in_groups(int groups, const Run& run) {
   }
 }
 
-// Where all the vectors lie that a unit will use, in this order, and then some of the next unit's. Reading ahead in it
-// keeps the memory busy; the machine itself foresees only what lies in a row, which ends with every page.
-struct Stream {
-  const uint8_t* vectors[2 * kChunk + kAhead];
-  int count;
-  int64_t bytes;  // of a token's vectors
-};
-
-inline void append(const Call& call, const Pool& pool, const int64_t* places, int count, Stream& stream) {
-  const int64_t bytes = call.dim * bytes_of(call.element);
-  for (int t = 0; t < count; ++t) stream.vectors[stream.count++] = pool.data + places[t] * bytes;
-}
-
-inline void fetch(const Stream& stream, int begin, int end) {
-  for (int i = begin; i < smaller(end, stream.count); ++i) {
-    const auto at = reinterpret_cast<uintptr_t>(stream.vectors[i]);
-    for (uintptr_t line = at & ~uintptr_t{63}; line < at + stream.bytes; line += 64) {
-      __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 2);  // into the second cache: the first is too small
-    }
-  }
-}
-
-// Calls run(head, pointers, first, count) for blocks of `count` vectors, which lie at `from` in the stream, for each key
-// head; T is what run sees, floats for formats of a byte. There are kBlock pointers, however many count.
+// Calls run(head, pointers, first, count, later) for blocks of `count` vectors, which lie at `from` in the stream, for
+// each key head; T is what run sees, floats for formats of a byte. There are kBlock pointers, however many count.
 template <class T, class Run>
 void in_blocks(const Call& call, const Unit& unit, const Stream& stream, int from, int count, float* widened,
                const Run& run) {
   const int64_t bytes = call.dim * bytes_of(call.element);
   for (int first = 0; first < count; first += kBlock) {
     const int size = smaller(kBlock, count - first), ahead = from + first + kAhead;
+    const int known = greater(smaller(size, stream.count - ahead), 0);
     for (int head = 0; head < unit.kv_heads; ++head) {
-      fetch(stream, ahead + size * head / unit.kv_heads, ahead + size * (head + 1) / unit.kv_heads);
       const T* pointers[kBlock];
       for (int t = 0; t < size; ++t) {
         const uint8_t* stored = stream.vectors[from + first + t] + head * bytes;
@@ -147,7 +184,7 @@ void in_blocks(const Call& call, const Unit& unit, const Stream& stream, int fro
         }
       }
       for (int t = size; t < kBlock; ++t) pointers[t] = pointers[size - 1];
-      run(head, pointers, first, size);
+      run(head, pointers, first, size, Later{stream.vectors + ahead, known, head * bytes, bytes});
     }
   }
 }
@@ -179,7 +216,7 @@ inline void collect(const float* all_scales, const int64_t* places, int head, in
 }
 
 template <class T>
-void attend_single(const Call& call, const Unit& unit, const Unit* next, float* scratch) {
+void attend_single(const Call& call, const Unit& unit, const Neighbours& neighbours, float* scratch) {
   const int groups = unit.groups, heads = unit.kv_heads * groups;
   const int dim = static_cast<int>(call.dim), count = unit.end_key - unit.first_key;
   const int64_t width = round_up(dim, 2 * kLanes);
@@ -195,11 +232,16 @@ void attend_single(const Call& call, const Unit& unit, const Unit* next, float* 
   find_places(call, unit, unit.first_key, unit.end_key, places);
   append(call, call.keys, places, count, stream);
   append(call, call.values, places, count, stream);
-  if (next != nullptr) {
-    const int end = smaller(next->end_key, next->first_key + kAhead);
-    int64_t later[kAhead];
-    find_places(call, *next, next->first_key, end, later);
-    append(call, call.keys, later, end - next->first_key, stream);
+  if (!neighbours.announced) {
+    announce(call, places, count);
+    for (int i = 0; i < smaller(kAhead, stream.count); ++i) fetch(stream.vectors[i], stream.bytes);
+  }
+  if (const Unit* next = neighbours.next; next != nullptr) {
+    const int later = smaller(next->end_key - next->first_key, kChunk);  // a tile has more
+    int64_t later_places[kChunk];
+    find_places(call, *next, next->first_key, next->first_key + later, later_places);
+    announce(call, later_places, later);
+    append(call, call.keys, later_places, smaller(later, kAhead), stream);
   }
 
   const int64_t head = unit.kv_head * call.groups;
@@ -211,10 +253,11 @@ void attend_single(const Call& call, const Unit& unit, const Unit* next, float* 
   }
   arrange<T>(query, heads * width);
 
-  in_blocks<T>(call, unit, stream, 0, count, widened, [&](int h, const T* const* keys, int first, int size) {
+  in_blocks<T>(call, unit, stream, 0, count, widened, [&](int h, const T* const* keys, int first, int size, const Later& later) {
     in_groups(groups, [&](auto number, int g) {
       const int own = h * groups + g;
-      score<decltype(number)::value>(keys, size, dim, query + own * width, width, weights + own * kChunk + first);
+      score<decltype(number)::value>(keys, size, dim, query + own * width, width, weights + own * kChunk + first,
+                                     g == 0 ? later : Later{});
     });
   });
   float scales[kChunk];
@@ -228,10 +271,11 @@ void attend_single(const Call& call, const Unit& unit, const Unit* next, float* 
       for (int t = 0; t < count; ++t) own[t] *= scales[t];
     }
   }
-  in_blocks<T>(call, unit, stream, count, count, widened, [&](int h, const T* const* values, int first, int size) {
+  in_blocks<T>(call, unit, stream, count, count, widened, [&](int h, const T* const* values, int first, int size, const Later& later) {
     in_groups(groups, [&](auto number, int g) {
       const int own = h * groups + g;
-      weigh_all<decltype(number)::value>(values, size, dim, weights + own * kChunk + first, sums + own * width, width);
+      weigh_all<decltype(number)::value>(values, size, dim, weights + own * kChunk + first, sums + own * width, width,
+                                         g == 0 ? later : Later{});
     });
   });
 
@@ -249,9 +293,9 @@ void attend_single(const Call& call, const Unit& unit, const Unit* next, float* 
   }
 }
 
-inline void single(const Call& call, const Unit& unit, const Unit* next, float* scratch) {
-  if (call.element == Element::bfloat16) return attend_single<uint16_t>(call, unit, next, scratch);
-  attend_single<float>(call, unit, next, scratch);
+inline void single(const Call& call, const Unit& unit, const Neighbours& neighbours, float* scratch) {
+  if (call.element == Element::bfloat16) return attend_single<uint16_t>(call, unit, neighbours, scratch);
+  attend_single<float>(call, unit, neighbours, scratch);
 }
 
 }  // namespace
