@@ -137,3 +137,29 @@ class StoreProjected(Protocol):
         Returns:
             Queries float[T, H, D] in the type of `qkv_tf`, and the updated pages; None where this shape has no kernel.
         """
+
+
+class AttendProjected(Protocol):
+    """The same and the attention after it, for steps in which no row has more than one token."""
+
+    def __call__(
+        self,
+        qkv_tf: jax.Array,
+        key_pages: Pages,
+        value_pages: Pages,
+        rows: RaggedRows,
+        rope: tuple[jax.Array, jax.Array],
+        *,
+        heads: tuple[int, int, int],
+        norms: HeadNorms | None,
+        scale: float,
+        window: jax.Array | int | None,
+        softcap: float | None,
+        sinks: jax.Array | None,
+        page_offset: jax.Array | int,
+    ) -> tuple[jax.Array, Pages, Pages] | None:
+        """Attends; keys and values go where the row's last token lies. See `StoreProjected` and `AttentionBackend`.
+
+        Returns:
+            What attention gives, float[T, H, D], and the updated pages; None where this shape has no kernel.
+        """

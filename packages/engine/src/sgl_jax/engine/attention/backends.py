@@ -9,9 +9,14 @@ from typing import NamedTuple, Protocol
 import jax
 
 from sgl_jax.engine.attention import kv_write
-from sgl_jax.engine.attention.api import AttentionBackend, Pages, StoreProjected
+from sgl_jax.engine.attention.api import AttendProjected, AttentionBackend, Pages, StoreProjected
 from sgl_jax.engine.attention.cudnn import fresh_attention
-from sgl_jax.engine.attention.native import native_attention, native_store_projected, native_write
+from sgl_jax.engine.attention.native import (
+    native_attend_projected,
+    native_attention,
+    native_store_projected,
+    native_write,
+)
 from sgl_jax.engine.attention.reference import reference_attention
 from sgl_jax.engine.attention.xla import xla_attention
 from sgl_jax.engine.errors import ConfigError
@@ -46,6 +51,7 @@ class PagedAttention(NamedTuple):
     attend: AttentionBackend
     write: PageWriter
     store_projected: StoreProjected | None = None
+    attend_projected: AttendProjected | None = None
     fresh: FreshPrompts | None = None
 
     @property
@@ -56,7 +62,7 @@ class PagedAttention(NamedTuple):
 
 XLA = PagedAttention(xla_attention, kv_write.write)
 REFERENCE = PagedAttention(reference_attention, kv_write.write)
-NATIVE = PagedAttention(native_attention, native_write, native_store_projected)
+NATIVE = PagedAttention(native_attention, native_write, native_store_projected, native_attend_projected)
 _FRESH_ROWS = (1, 4)
 _FRESH_TOKENS = 1024
 

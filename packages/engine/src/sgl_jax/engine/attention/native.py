@@ -18,7 +18,10 @@ _ELEMENTS = {
     for number, name in enumerate(("float32", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int8"))
 }
 """The kernels' numbers of formats, `Element` in attention.h."""
+_MOST_GROUPS = 8
+"""Query heads a key head that a kernel for single tokens takes, kSingleGroups in attention.h."""
 _NO_WINDOW = np.int32(1 << 30)
+_NONE = np.zeros(0, np.float32)
 
 
 def native_write(pages: Pages, vectors_tkd: jax.Array, slots: jax.Array) -> Pages:
@@ -46,17 +49,15 @@ def native_store_projected(
     norms: HeadNorms | None,
 ) -> tuple[jax.Array, Pages, Pages] | None:
     """Norms, rotation and write by one native kernel; see `api.StoreProjected`."""
-    if key_pages.scale is not None or value_pages.scale is not None or key_pages.dtype != value_pages.dtype:
+    if not _one_plain_format(key_pages, value_pages):
         return None
-    none = np.zeros(0, np.float32)
     pools = [jax.ShapeDtypeStruct(pages.stored.shape, pages.stored.dtype) for pages in (key_pages, value_pages)]
     queries = jax.ShapeDtypeStruct((qkv_tf.shape[0], heads[0], heads[2]), jnp.float32)
     call = jax.ffi.ffi_call("sgl_store_projected", (queries, *pools), input_output_aliases={6: 1, 7: 2})
     query, keys, values = call(
         qkv_tf.astype(jnp.float32),
         *rope,
-        none if norms is None else norms.query.astype(jnp.float32),
-        none if norms is None else norms.key.astype(jnp.float32),
+        *_norm_scales(norms),
         slots,
         key_pages.stored,
         value_pages.stored,
@@ -68,6 +69,56 @@ def native_store_projected(
         Pages(keys, None, key_pages.dtype),
         Pages(values, None, value_pages.dtype),
     )
+
+
+def native_attend_projected(
+    qkv_tf: jax.Array,
+    key_pages: Pages,
+    value_pages: Pages,
+    rows: RaggedRows,
+    rope: tuple[jax.Array, jax.Array],
+    *,
+    heads: tuple[int, int, int],
+    norms: HeadNorms | None,
+    scale: float,
+    window: jax.Array | int | None,
+    softcap: float | None,
+    sinks: jax.Array | None,
+    page_offset: jax.Array | int,
+) -> tuple[jax.Array, Pages, Pages] | None:
+    """From the product for q, k and v to what attention gives by one native kernel; see `api.AttendProjected`."""
+    num_heads, num_kv_heads, d = heads
+    if d % 2 or num_heads > _MOST_GROUPS * num_kv_heads or not _one_plain_format(key_pages, value_pages):
+        return None
+    pools = [jax.ShapeDtypeStruct(pages.stored.shape, pages.stored.dtype) for pages in (key_pages, value_pages)]
+    attended = jax.ShapeDtypeStruct((qkv_tf.shape[0], num_heads, d), jnp.float32)
+    call = jax.ffi.ffi_call("sgl_attend_projected", (attended, *pools), input_output_aliases={5: 1, 6: 2})
+    out, keys, values = call(
+        qkv_tf.astype(jnp.float32),
+        *rope,
+        *_norm_scales(norms),
+        key_pages.stored,
+        value_pages.stored,
+        *rows,
+        _NO_WINDOW if window is None else jnp.asarray(window, jnp.int32),
+        jnp.asarray(page_offset, jnp.int32),
+        _NONE if sinks is None else sinks.astype(jnp.float32),
+        element=np.int64(_ELEMENTS[key_pages.dtype]),
+        eps=np.float32(0.0 if norms is None else norms.eps),
+        scale=np.float32(scale),
+        softcap=np.float32(softcap or 0.0),
+    )
+    return out, Pages(keys, None, key_pages.dtype), Pages(values, None, value_pages.dtype)
+
+
+def _one_plain_format(key_pages: Pages, value_pages: Pages) -> bool:
+    return key_pages.scale is None and value_pages.scale is None and key_pages.dtype == value_pages.dtype
+
+
+def _norm_scales(norms: HeadNorms | None) -> tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]:
+    if norms is None:
+        return _NONE, _NONE
+    return norms.query.astype(jnp.float32), norms.key.astype(jnp.float32)
 
 
 def native_attention(
@@ -94,18 +145,17 @@ def native_attention(
             page_offset=page_offset,
             single_token_rows=single_token_rows,
         )
-    none = np.zeros(0, np.float32)
     call = jax.ffi.ffi_call("sgl_attention", jax.ShapeDtypeStruct(query_thd.shape, jnp.float32))
     return call(
         query_thd.astype(jnp.float32),
         key_pages.stored,
-        none if key_pages.scale is None else key_pages.scale,
+        _NONE if key_pages.scale is None else key_pages.scale,
         value_pages.stored,
-        none if value_pages.scale is None else value_pages.scale,
+        _NONE if value_pages.scale is None else value_pages.scale,
         *rows,
         _NO_WINDOW if window is None else jnp.asarray(window, jnp.int32),
         jnp.asarray(page_offset, jnp.int32),
-        none if sinks is None else sinks.astype(jnp.float32),
+        _NONE if sinks is None else sinks.astype(jnp.float32),
         element=np.int64(_ELEMENTS[key_pages.dtype]),
         scale=np.float32(scale),
         softcap=np.float32(softcap or 0.0),

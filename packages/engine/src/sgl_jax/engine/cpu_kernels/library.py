@@ -18,6 +18,7 @@ from sgl_jax.engine.cpu_kernels.compiler import Compiler, find_compiler
 logger = logging.getLogger(__name__)
 
 HANDLERS: dict[str, str] = {
+    "sgl_attend_projected": "sgl_attend_projected",
     "sgl_attention": "sgl_attention",
     "sgl_draw": "sgl_draw",
     "sgl_finish_block": "sgl_finish_block",

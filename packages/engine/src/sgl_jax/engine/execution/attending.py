@@ -117,10 +117,23 @@ def _attend_projected(
     window: jax.Array | int | None,
     page_offset: jax.Array | int,
 ) -> tuple[jax.Array, KV] | None:
-    """Norms, rotation and write in one kernel, then the attention."""
-    store = step.backend.store_projected
+    """Norms, rotation and write in one kernel, which may do the attention, too."""
+    store, whole = step.backend.store_projected, step.backend.attend_projected
     if store is None or kv[1] is None:
         return None
+    if whole is not None and step.single:
+        attended = whole(
+            *(qkv, kv[0], kv[1], step.rows, rope),
+            heads=heads,
+            norms=norms,
+            scale=scale,
+            window=window,
+            softcap=softcap,
+            sinks=sinks,
+            page_offset=page_offset,
+        )
+        if attended is not None:
+            return attended[0], (attended[1], attended[2])
     stored = store(qkv, kv[0], kv[1], step.slots(kv, page_offset), rope, heads=heads, norms=norms)
     if stored is None:
         return None

@@ -8,13 +8,11 @@
 #include <numeric>
 #include <vector>
 
+#include "projected.h"
 #include "threads.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace sgl::attention {
 namespace {
-
-namespace ffi = xla::ffi;
 
 // Multiply-adds below which waking another thread costs more than it brings.
 constexpr int64_t kWorthSharing = 400'000;
@@ -61,7 +59,7 @@ void cut_single(const Call& call, int32_t row, int32_t heads, Work& work, float*
     for (int32_t head = 0; head < kv_heads; head += heads) {
       float* share = chunks == 1 ? nullptr : shares + chunk * share_size(call) + head * groups * (call.dim + 2);
       work.units.push_back({row, head, std::min(heads, kv_heads - head), 0, 1, 0, groups, std::max(begin, first),
-                            std::min(begin + kChunk, end), share});
+                            std::min(begin + kChunk, end), nullptr, share});
     }
   }
   if (chunks > 1) {
@@ -80,7 +78,7 @@ void cut_tiles(const Call& call, int32_t row, Work& work) {
       for (int32_t token = 0; token < tokens; token += step) {
         const int32_t count = std::min(step, tokens - token);
         const int32_t first = first_seen(call, before + token), end = before + token + count;
-        work.units.push_back({row, head, 1, token, count, group, own, first, end, nullptr});
+        work.units.push_back({row, head, 1, token, count, group, own, first, end, nullptr, nullptr});
       }
     }
   }
@@ -169,70 +167,69 @@ float* scratch(int64_t floats) {
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) & ~uintptr_t{63});
 }
 
-void run(const Call& call, int32_t rows, int64_t tokens) {
+// A single token's unit: its queries are turned, and its token's keys and values are stored if they are the last that the
+// unit sees, which no other unit does. Returns the queries.
+const float* prepare(const Call& call, const Projected& projected, const Unit& unit, float* memory) {
+  const int64_t token = call.row_start[unit.row], dim = call.dim, heads = unit.kv_heads * call.groups;
+  for (int64_t head = 0; head < heads; ++head) {
+    const float* query = projected.query(token, unit.kv_head * call.groups + head);
+    turn(projected, token, query, projected.query_norm, memory + head * dim);
+  }
+  if (unit.end_key < call.kv_len[unit.row]) return memory;
+  float* keys = memory + heads * dim;
+  for (int64_t head = 0; head < unit.kv_heads; ++head) {
+    turn(projected, token, projected.key(token, unit.kv_head + head), projected.key_norm, keys + head * dim);
+  }
+  const int64_t place = place_of(call, unit.row, unit.end_key - 1) + unit.kv_head;
+  const int64_t at = place * dim * bytes_of(call.element);
+  const Encode encode = kernels().encode;
+  encode(call.element, keys, call.keys.data + at, nullptr, unit.kv_heads, dim);
+  encode(call.element, projected.value(token, unit.kv_head), call.values.data + at, nullptr, unit.kv_heads, dim);
+  return memory;
+}
+
+// Computes units as long as there are any.
+void work_off(const Call& call, const Projected* projected, Queue& queue) {
+  const Kernels& own = kernels();
+  const int64_t floats = scratch_floats(call), kept = (heads_of(call) + call.kv_heads) * call.dim;
+  float *memory = scratch(floats + kept), *turned = memory + floats;
+  const Unit* announced = nullptr;
+  for (const Unit* taken = queue.take(); taken != nullptr;) {
+    Unit unit = *taken;
+    const Unit* next = queue.take_early();
+    if (is_single(call, unit.row)) {
+      if (taken != announced) own.announce(call, unit);
+      const int64_t head = call.row_start[unit.row] * heads_of(call) + unit.kv_head * call.groups;
+      unit.query = projected == nullptr ? call.query + head * call.dim : prepare(call, *projected, unit, turned);
+      own.single(call, unit, next, memory);
+      announced = next;
+    } else {
+      own.tile(call, unit, next, memory);
+    }
+    taken = next == nullptr ? queue.take() : next;
+  }
+}
+
+}  // namespace
+
+void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projected) {
   clear_padding(call, rows, tokens);
   static thread_local Work kept;  // its memory is; as a reference, so that all threads mean the caller's
   Work& work = kept;
-  cut(call, rows, work);
+  cut(call, static_cast<int32_t>(rows), work);
   int64_t products = 0;
   for (const Unit& unit : work.units) {
     products += int64_t{unit.tokens} * unit.kv_heads * unit.groups * (unit.end_key - unit.first_key) * call.dim * 2;
   }
-  const Kernels& own = kernels();
   Queue queue(work.units);
   const int64_t threads = num_threads();
-  parallel_for(threads, products < kWorthSharing ? threads : 1, [&](int64_t, int64_t) {
-    float* memory = scratch(scratch_floats(call));
-    const Unit* next = nullptr;
-    for (const Unit* unit = queue.take(); unit != nullptr;) {
-      const bool announced = unit == next;
-      next = queue.take_early();
-      const Kernel kernel = is_single(call, unit->row) ? own.single : own.tile;
-      kernel(call, *unit, {announced, next}, memory);
-      unit = next == nullptr ? queue.take() : next;
-    }
-  });
+  parallel_for(threads, products < kWorthSharing ? threads : 1,
+               [&](int64_t, int64_t) { work_off(call, projected, queue); });
   const auto merges = static_cast<int64_t>(work.merges.size());
   parallel_for(merges, std::max<int64_t>(1, kMergeTogether / share_size(call)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) merge(call, work.merges[i]);
   });
 }
-
-using Floats = ffi::Buffer<ffi::F32>;
-using Ints = ffi::Buffer<ffi::S32>;
-
-ffi::Error handle(Floats query, ffi::AnyBuffer keys, Floats key_scale, ffi::AnyBuffer values, Floats value_scale,
-                  Ints row_start, Ints row_len, Ints kv_len, Ints slot, Ints block_table, Ints window, Ints page_offset,
-                  Floats sinks, int64_t element, float scale, float softcap, ffi::ResultBuffer<ffi::F32> out) {
-  const auto pool = keys.dimensions();
-  const auto queries = query.dimensions();
-  if (pool.size() != 4 || queries.size() != 3 || queries[1] % pool[2] != 0 || queries[2] != pool[3] ||
-      values.size_bytes() != keys.size_bytes() || element < 0 || element > 4 ||
-      static_cast<int64_t>(keys.size_bytes()) !=
-          pool[0] * pool[1] * pool[2] * pool[3] * bytes_of(static_cast<Element>(element))) {
-    return ffi::Error::InvalidArgument("sgl_attention: shapes do not fit");
-  }
-  const auto scale_of = [](Floats& buffer) { return buffer.element_count() == 0 ? nullptr : buffer.typed_data(); };
-  Call call{};
-  call.query = query.typed_data();
-  call.out = out->typed_data();
-  call.keys = {static_cast<const uint8_t*>(keys.untyped_data()), scale_of(key_scale)};
-  call.values = {static_cast<const uint8_t*>(values.untyped_data()), scale_of(value_scale)};
-  call.element = static_cast<Element>(element);
-  call.pages = pool[0], call.page_size = pool[1], call.kv_heads = pool[2], call.dim = pool[3];
-  call.groups = queries[1] / pool[2];
-  call.row_start = row_start.typed_data(), call.row_len = row_len.typed_data();
-  call.kv_len = kv_len.typed_data(), call.slot = slot.typed_data();
-  call.block_table = block_table.typed_data();
-  call.slots = block_table.dimensions()[0], call.table_width = block_table.dimensions()[1];
-  call.window = window.typed_data()[0], call.page_offset = page_offset.typed_data()[0];
-  call.sinks = scale_of(sinks);
-  call.scale = scale, call.softcap = softcap;
-  run(call, static_cast<int32_t>(row_len.element_count()), queries[0]);
-  return ffi::Error::Success();
-}
-
-}  // namespace
 
 const Kernels& kernels() {
 #if defined(SGL_X86)
@@ -250,23 +247,3 @@ int64_t scratch_floats(const Call& call) {
 }
 
 }  // namespace sgl::attention
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_attention, sgl::attention::handle,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // query [T, H, D]
-                                  .Arg<xla::ffi::AnyBuffer>()               // keys [P, S, K, D]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // their scales [P, S, K] or empty
-                                  .Arg<xla::ffi::AnyBuffer>()               // values
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // their scales
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // row_start [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // row_len [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // kv_len [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // slot [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // block_table [slots, width]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // window []
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // page_offset []
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // sinks [H] or empty
-                                  .Attr<int64_t>("element")
-                                  .Attr<float>("scale")
-                                  .Attr<float>("softcap")
-                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>());

@@ -1,14 +1,20 @@
 // What the parts of paged attention tell each other. Axis letters as in attention/api.py: T tokens, R rows, P pages,
 // S tokens a page, H query heads, K key/value heads, G = H / K, D head dimension.
 //
-// attention.cc cuts a call into units of work and merges what they leave; attention_single.h and attention_tile.h
-// compute a unit, once for each instruction set.
+// attention_ffi.cc is what XLA calls; attention.cc cuts a call into units of work and merges what they leave;
+// attention_single.h and attention_tile.h compute a unit, once for each instruction set.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
 #include "isa.h"
+
+namespace sgl {
+
+struct Projected;  // projected.h
+
+}  // namespace sgl
 
 namespace sgl::attention {
 
@@ -21,7 +27,7 @@ static inline int bytes_of(Element element) {
 
 // Keys or values [P, S, K, D], and what each vector is multiplied by [P, S, K] or null.
 struct Pool {
-  const uint8_t* data;
+  uint8_t* data;
   const float* scale;
 };
 
@@ -57,25 +63,24 @@ struct Unit {
   int32_t first_token, tokens;  // within the row
   int32_t first_group, groups;  // query heads of each key head
   int32_t first_key, end_key;
+  const float* query;  // of a single token, [kv_heads * groups, D]
   // Where this unit leaves its share [kv_heads * groups, D + 2] (weighted sum, largest score, sum of weights) for
   // others to be added; null if it has all keys, and writes to `out`.
   float* share;
 };
 
-// What a thread does before and after a unit, so that memory has work while the thread computes.
-struct Neighbours {
-  bool announced;    // whether the unit before had this one's first keys fetched
-  const Unit* next;  // null if nobody knows: its first keys are to be fetched
-};
-
-// Computes a unit. `scratch` has scratch_floats and is aligned to 64 bytes.
-using Kernel = void (*)(const Call& call, const Unit& unit, const Neighbours& neighbours, float* scratch);
+// Has memory begin with what a single token's unit will read first.
+using Announce = void (*)(const Call& call, const Unit& unit);
+// Computes a unit, announced before; `next` will come then and is announced meanwhile, null if nobody knows. `scratch`
+// has scratch_floats and is aligned to 64 bytes.
+using Kernel = void (*)(const Call& call, const Unit& unit, const Unit* next, float* scratch);
 int64_t scratch_floats(const Call& call);
 
 // Stores a token's vectors [K, D] in the pool's format; `scale` [K] is for int8.
 using Encode = void (*)(Element element, const float* from, uint8_t* to, float* scale, int64_t heads, int64_t dim);
 
 struct Kernels {
+  Announce announce;
   Kernel single;  // one token, up to kSingleGroups query heads a key head
   Kernel tile;
   Encode encode;
@@ -83,6 +88,11 @@ struct Kernels {
 
 // Those for this machine.
 const Kernels& kernels();
+
+// Attention of all rows, for float32 [T, H, D] in call.out. If there are projected queries, keys and values, they take the
+// place of call.query, and the pools get these keys and values; then no row has more than one token, groups are for the
+// kernel of single tokens, and pools have no scales.
+void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projected);
 
 extern const Kernels portable_kernels;
 #if defined(SGL_X86)

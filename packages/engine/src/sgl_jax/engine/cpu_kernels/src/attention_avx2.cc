@@ -4,6 +4,6 @@
 
 namespace sgl::attention {
 
-const Kernels avx2_kernels = {single, tile, encode};
+const Kernels avx2_kernels = {announce, single, tile, encode};
 
 }  // namespace sgl::attention

@@ -4,6 +4,6 @@
 
 namespace sgl::attention {
 
-const Kernels portable_kernels = {single, tile, encode};
+const Kernels portable_kernels = {announce, single, tile, encode};
 
 }  // namespace sgl::attention

@@ -58,7 +58,7 @@ SGL_FETCH fetch(const Later& later, int index) {
 
 // Has the addresses of keys and values translated, long before they are fetched: a fetch that had to wait for that would
 // hold up those behind it.
-SGL_FETCH announce(const Call& call, const int64_t* places, int count) {
+SGL_FETCH translate(const Call& call, const int64_t* places, int count) {
   const int64_t bytes = call.dim * bytes_of(call.element);
   int step = 1;
   while (2 * step * call.kv_heads * bytes <= kTranslated) step *= 2;
@@ -215,8 +215,17 @@ inline void collect(const float* all_scales, const int64_t* places, int head, in
   for (int t = 0; t < count; ++t) scales[t] = all_scales[places[t] + head];
 }
 
+inline void announce(const Call& call, const Unit& unit) {
+  int64_t places[kChunk];
+  const int count = unit.end_key - unit.first_key;
+  find_places(call, unit, unit.first_key, unit.end_key, places);
+  translate(call, places, count);
+  const int64_t bytes = call.dim * bytes_of(call.element);
+  for (int t = 0; t < smaller(count, kAhead); ++t) fetch(call.keys.data + places[t] * bytes, unit.kv_heads * bytes);
+}
+
 template <class T>
-void attend_single(const Call& call, const Unit& unit, const Neighbours& neighbours, float* scratch) {
+void attend_single(const Call& call, const Unit& unit, const Unit* next, float* scratch) {
   const int groups = unit.groups, heads = unit.kv_heads * groups;
   const int dim = static_cast<int>(call.dim), count = unit.end_key - unit.first_key;
   const int64_t width = round_up(dim, 2 * kLanes);
@@ -232,24 +241,17 @@ void attend_single(const Call& call, const Unit& unit, const Neighbours& neighbo
   find_places(call, unit, unit.first_key, unit.end_key, places);
   append(call, call.keys, places, count, stream);
   append(call, call.values, places, count, stream);
-  if (!neighbours.announced) {
-    announce(call, places, count);
-    for (int i = 0; i < smaller(kAhead, stream.count); ++i) fetch(stream.vectors[i], stream.bytes);
-  }
-  if (const Unit* next = neighbours.next; next != nullptr) {
+  if (next != nullptr) {
     const int later = smaller(next->end_key - next->first_key, kChunk);  // a tile has more
     int64_t later_places[kChunk];
     find_places(call, *next, next->first_key, next->first_key + later, later_places);
-    announce(call, later_places, later);
+    translate(call, later_places, later);
     append(call, call.keys, later_places, smaller(later, kAhead), stream);
   }
 
-  const int64_t head = unit.kv_head * call.groups;
-  const int64_t token = call.row_start[unit.row];
-  const int64_t at = (token * call.kv_heads * call.groups + head) * dim;
   std::memset(query, 0, 2 * heads * width * sizeof(float));
   for (int h = 0; h < heads; ++h) {
-    for (int d = 0; d < dim; ++d) query[h * width + d] = call.query[at + h * dim + d] * call.scale;
+    for (int d = 0; d < dim; ++d) query[h * width + d] = unit.query[h * dim + d] * call.scale;
   }
   arrange<T>(query, heads * width);
 
@@ -280,6 +282,8 @@ void attend_single(const Call& call, const Unit& unit, const Neighbours& neighbo
   });
 
   restore<T>(sums, heads * width);
+  const int64_t head = unit.kv_head * call.groups;
+  float* out = call.out + (call.row_start[unit.row] * call.kv_heads * call.groups + head) * dim;
   for (int h = 0; h < heads; ++h) {
     const float top = ends[2 * h], total = ends[2 * h + 1];
     if (unit.share != nullptr) {
@@ -288,14 +292,14 @@ void attend_single(const Call& call, const Unit& unit, const Neighbours& neighbo
       share[dim] = top, share[dim + 1] = total;
     } else {
       const float inverse = 1.0f / divisor(call, head + h, top, total);
-      for (int d = 0; d < dim; ++d) call.out[at + h * dim + d] = sums[h * width + d] * inverse;
+      for (int d = 0; d < dim; ++d) out[h * dim + d] = sums[h * width + d] * inverse;
     }
   }
 }
 
-inline void single(const Call& call, const Unit& unit, const Neighbours& neighbours, float* scratch) {
-  if (call.element == Element::bfloat16) return attend_single<uint16_t>(call, unit, neighbours, scratch);
-  attend_single<float>(call, unit, neighbours, scratch);
+inline void single(const Call& call, const Unit& unit, const Unit* next, float* scratch) {
+  if (call.element == Element::bfloat16) return attend_single<uint16_t>(call, unit, next, scratch);
+  attend_single<float>(call, unit, next, scratch);
 }
 
 }  // namespace

@@ -141,7 +141,7 @@ inline void by_panels(int64_t count, Use&& use) {
   for (; at < count; at += kLanes) use(std::integral_constant<int, 1>{}, at);
 }
 
-inline void tile(const Call& call, const Unit& unit, const Neighbours&, float* scratch) {
+inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch) {
   const int dim = static_cast<int>(call.dim), groups = unit.groups;
   const int queries = unit.tokens * groups;
   const int padded = static_cast<int>(round_up(queries, kRows));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "attention.h"
-#include "matmul.h"
+#include "projected.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -14,7 +14,6 @@ namespace {
 
 namespace ffi = xla::ffi;
 using attention::Element;
-using Floats = ffi::Buffer<ffi::F32>;
 
 // Floats that a thread writes at least.
 constexpr int64_t kGrain = 32768;
@@ -57,16 +56,6 @@ ffi::Error handle_scaled(ffi::Buffer<ffi::F32> vectors, ffi::Buffer<ffi::S32> sl
 // Floats that a thread turns and writes at least.
 constexpr int64_t kTurnedTogether = 8192;
 
-// Su et al. 2021: turns dimension i and i + half by the token's angle i. What lies beyond stays as it is.
-void rotate(const float* x, const float* cos, const float* sin, int64_t half, int64_t dim, float* out) {
-  for (int64_t i = 0; i < half; ++i) {
-    const float first = x[i], second = x[i + half];
-    out[i] = first * cos[i] - second * sin[i];
-    out[i + half] = second * cos[i] + first * sin[i];
-  }
-  std::copy(x + 2 * half, x + dim, out + 2 * half);
-}
-
 ffi::Error store(Floats qkv, Floats cos, Floats sin, Floats query_norm, Floats key_norm, ffi::Buffer<ffi::S32> slots,
                  ffi::AnyBuffer keys_before, ffi::AnyBuffer values_before, int64_t element_, float eps,
                  ffi::ResultBuffer<ffi::F32> query, ffi::Result<ffi::AnyBuffer> keys,
@@ -75,48 +64,38 @@ ffi::Error store(Floats qkv, Floats cos, Floats sin, Floats query_norm, Floats k
     return ffi::Error::Internal("sgl_store_projected: a pool was copied");
   }
   const auto pool = keys->dimensions(), shape = query->dimensions();
-  const auto fits = [](const Floats& norm, int64_t dim) {
-    return norm.element_count() == 0 || static_cast<int64_t>(norm.element_count()) == dim;
-  };
-  if (pool.size() != 4 || shape.size() != 3 || pool[3] != shape[2] || values->size_bytes() != keys->size_bytes() ||
-      element_ < 0 || element_ > 3 || qkv.dimensions()[1] != (shape[1] + 2 * pool[2]) * shape[2] ||
-      2 * cos.dimensions()[1] > shape[2] || !fits(query_norm, shape[2]) || !fits(key_norm, shape[2]) ||
-      static_cast<int64_t>(slots.element_count()) != shape[0]) {
+  Projected projected;
+  if (pool.size() != 4 || shape.size() != 3 || values->size_bytes() != keys->size_bytes() || element_ < 0 ||
+      element_ > 3 || !find_projected(qkv, cos, sin, query_norm, key_norm, eps, pool[2], pool[3], projected) ||
+      shape[0] != projected.tokens || shape[1] != projected.heads || shape[2] != projected.dim ||
+      static_cast<int64_t>(slots.element_count()) != projected.tokens) {
     return ffi::Error::InvalidArgument("sgl_store_projected: shapes do not fit");
   }
   const auto element = static_cast<Element>(element_);
-  const int64_t heads = shape[1], kv_heads = pool[2], dim = shape[2], half = cos.dimensions()[1];
-  const int64_t width = qkv.dimensions()[1], places = pool[0] * pool[1];
-  const int64_t token_bytes = kv_heads * dim * attention::bytes_of(element);
+  const int64_t heads = projected.heads, kv_heads = projected.kv_heads, dim = projected.dim;
+  const int64_t places = pool[0] * pool[1], token_bytes = kv_heads * dim * attention::bytes_of(element);
   auto* key_pool = static_cast<uint8_t*>(keys->untyped_data());
   auto* value_pool = static_cast<uint8_t*>(values->untyped_data());
   const attention::Encode encode = attention::kernels().encode;
-  const auto normalize = matmul_kernels().normalize;
-  const auto grain = std::max<int64_t>(kTurnedTogether / std::max<int64_t>(width, 1), 1);
-  parallel_for(shape[0], grain, [&](int64_t begin, int64_t end) {
-    thread_local std::vector<float> memory;
-    memory.resize((kv_heads + 1) * dim);
-    float *turned_keys = memory.data(), *normalized = turned_keys + kv_heads * dim;
-    const auto turn = [&](const float* x, const Floats& norm, int64_t token, float* out) {
-      if (norm.element_count() > 0) {
-        normalize(x, norm.typed_data(), eps, dim, normalized);
-        x = normalized;
-      }
-      rotate(x, cos.typed_data() + token * half, sin.typed_data() + token * half, half, dim, out);
-    };
+  const auto grain = std::max<int64_t>(kTurnedTogether / std::max<int64_t>((heads + 2 * kv_heads) * dim, 1), 1);
+  parallel_for(projected.tokens, grain, [&](int64_t begin, int64_t end) {
+    thread_local std::vector<float> turned_keys;
+    turned_keys.resize(kv_heads * dim);
     for (int64_t token = begin; token < end; ++token) {
-      const float* from = qkv.typed_data() + token * width;
       float* turned = query->typed_data() + token * heads * dim;
       const int64_t slot = slots.typed_data()[token];
       if (slot < 0 || slot >= places) {  // padding
         std::memset(turned, 0, static_cast<size_t>(heads * dim) * sizeof(float));
         continue;
       }
-      for (int64_t head = 0; head < heads; ++head) turn(from + head * dim, query_norm, token, turned + head * dim);
-      from += heads * dim;
-      for (int64_t head = 0; head < kv_heads; ++head) turn(from + head * dim, key_norm, token, turned_keys + head * dim);
-      encode(element, turned_keys, key_pool + slot * token_bytes, nullptr, kv_heads, dim);
-      encode(element, from + kv_heads * dim, value_pool + slot * token_bytes, nullptr, kv_heads, dim);
+      for (int64_t head = 0; head < heads; ++head) {
+        turn(projected, token, projected.query(token, head), projected.query_norm, turned + head * dim);
+      }
+      for (int64_t head = 0; head < kv_heads; ++head) {
+        turn(projected, token, projected.key(token, head), projected.key_norm, turned_keys.data() + head * dim);
+      }
+      encode(element, turned_keys.data(), key_pool + slot * token_bytes, nullptr, kv_heads, dim);
+      encode(element, projected.value(token, 0), value_pool + slot * token_bytes, nullptr, kv_heads, dim);
     }
   });
   return ffi::Error::Success();
