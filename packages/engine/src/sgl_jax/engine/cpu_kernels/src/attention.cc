@@ -15,7 +15,7 @@ namespace sgl::attention {
 namespace {
 
 // Multiply-adds below which waking another thread costs more than it brings.
-constexpr int64_t kWorthSharing = 400'000;
+constexpr int64_t kWorthSharing = 30'000;
 
 // Floats of a chunk's share that a thread merges at least.
 constexpr int64_t kMergeTogether = 16384;
@@ -84,27 +84,38 @@ void cut_tiles(const Call& call, int32_t row, Work& work) {
   }
 }
 
-// Units in order, each for the first thread that asks.
+// Units, a part of them for each thread, which helps others when its own are done. Tokens that lie together fall to one
+// thread, mostly the one that computes with them before and after attention: see product.h.
 class Queue {
  public:
-  explicit Queue(const std::vector<Unit>& units) : units_(units) {}
+  Queue(const std::vector<Unit>& units, int64_t parts) : units_(units), taken_(parts) {
+    for (int64_t part = 0; part < parts; ++part) taken_[part].store(begin(part), std::memory_order_relaxed);
+  }
 
   // Null if there are no more.
-  const Unit* take() {
-    const auto index = taken_.fetch_add(1, std::memory_order_relaxed);
-    return index < size() ? &units_[index] : nullptr;
+  const Unit* take(int64_t own) {
+    const auto parts = static_cast<int64_t>(taken_.size());
+    for (int64_t i = 0; i < parts; ++i) {
+      if (const Unit* unit = take_from((own + i) % parts); unit != nullptr) return unit;
+    }
+    return nullptr;
   }
 
-  // One for a thread that has still to do, null if each of the others might want one of what is left.
-  const Unit* take_early() {
-    return size() - taken_.load(std::memory_order_relaxed) < num_threads() ? nullptr : take();
-  }
+  // The thread's next unit while it has one still to do, null if it should rather look around then.
+  const Unit* take_early(int64_t own) { return take_from(own); }
 
  private:
-  int64_t size() const { return static_cast<int64_t>(units_.size()); }
+  int64_t begin(int64_t part) const {
+    return part * static_cast<int64_t>(units_.size()) / static_cast<int64_t>(taken_.size());
+  }
+
+  const Unit* take_from(int64_t part) {
+    const int64_t index = taken_[part].fetch_add(1, std::memory_order_relaxed);
+    return index < begin(part + 1) ? &units_[index] : nullptr;
+  }
 
   const std::vector<Unit>& units_;
-  std::atomic<int64_t> taken_{0};
+  std::vector<std::atomic<int64_t>> taken_;
 };
 
 // Fills `work` anew.
@@ -188,25 +199,25 @@ const float* prepare(const Call& call, const Projected& projected, const Unit& u
   return memory;
 }
 
-// Computes units as long as there are any.
-void work_off(const Call& call, const Projected* projected, Queue& queue) {
-  const Kernels& own = kernels();
+// Computes units as long as there are any, those of part `own` first.
+void work_off(const Call& call, const Projected* projected, Queue& queue, int64_t own) {
+  const Kernels& kernel = kernels();
   const int64_t floats = scratch_floats(call), kept = (heads_of(call) + call.kv_heads) * call.dim;
   float *memory = scratch(floats + kept), *turned = memory + floats;
   const Unit* announced = nullptr;
-  for (const Unit* taken = queue.take(); taken != nullptr;) {
+  for (const Unit* taken = queue.take(own); taken != nullptr;) {
     Unit unit = *taken;
-    const Unit* next = queue.take_early();
+    const Unit* next = queue.take_early(own);
     if (is_single(call, unit.row)) {
-      if (taken != announced) own.announce(call, unit);
+      if (taken != announced) kernel.announce(call, unit);
       const int64_t head = call.row_start[unit.row] * heads_of(call) + unit.kv_head * call.groups;
       unit.query = projected == nullptr ? call.query + head * call.dim : prepare(call, *projected, unit, turned);
-      own.single(call, unit, next, memory);
+      kernel.single(call, unit, next, memory);
       announced = next;
     } else {
-      own.tile(call, unit, next, memory);
+      kernel.tile(call, unit, next, memory);
     }
-    taken = next == nullptr ? queue.take() : next;
+    taken = next == nullptr ? queue.take(own) : next;
   }
 }
 
@@ -221,10 +232,11 @@ void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projec
   for (const Unit& unit : work.units) {
     products += int64_t{unit.tokens} * unit.kv_heads * unit.groups * (unit.end_key - unit.first_key) * call.dim * 2;
   }
-  Queue queue(work.units);
-  const int64_t threads = num_threads();
-  parallel_for(threads, products < kWorthSharing ? threads : 1,
-               [&](int64_t, int64_t) { work_off(call, projected, queue); });
+  const int64_t parts = products < kWorthSharing ? 1 : num_threads();
+  Queue queue(work.units, parts);
+  parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part) work_off(call, projected, queue, part);
+  });
   const auto merges = static_cast<int64_t>(work.merges.size());
   parallel_for(merges, std::max<int64_t>(1, kMergeTogether / share_size(call)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) merge(call, work.merges[i]);
