@@ -107,7 +107,9 @@ def finish_block(
     Returns:
         float32[T, size].
     """
-    call = jax.ffi.ffi_call("sgl_finish_block", jax.ShapeDtypeStruct(hidden.shape, jnp.float32))
+    result = jax.ShapeDtypeStruct(hidden.shape, jnp.float32)
+    # In place, so that a loop over layers need not copy what it carries.
+    call = jax.ffi.ffi_call("sgl_finish_block", result, input_output_aliases={0: 0})
     finished: jax.Array = call(
         hidden.astype(jnp.float32),
         attended.astype(jnp.float32),
