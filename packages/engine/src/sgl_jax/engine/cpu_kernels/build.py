@@ -16,7 +16,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +45,8 @@ ISA_FLAGS: dict[str, tuple[str, ...]] = {
     "_avx512bf16.cc": (*_AVX512, "-mavx512bf16"),
 }
 """End of a source's name -> instructions that it may use. On other machines these files are left out."""
+_QUICKLY: dict[str, tuple[str, ...]] = {"_ffi.cc": ("-O1",), "_portable.cc": ("-O1",)}
+"""What does no work itself, and on x86 what only machines from before AVX2 use: a sixth of all compiling less."""
 X86 = ("x86_64", "AMD64")
 _SECONDS = 300
 
@@ -56,7 +58,7 @@ class BuildError(Exception):
 def sources(machine: str | None = None) -> list[Path]:
     """The files to compile for a machine (`platform.machine()`)."""
     is_x86 = (machine or platform.machine()) in X86
-    return [path for path in sorted(SOURCES.glob("*.cc")) if is_x86 or not _isa_flags(path)]
+    return [path for path in sorted(SOURCES.glob("*.cc")) if is_x86 or not _flags_of(path, ISA_FLAGS)]
 
 
 def library_path(folder: Path, compiler: Compiler, include: Path, extra_flags: Sequence[str] = ()) -> Path:
@@ -100,7 +102,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _ingredients(compiler: Compiler, include: Path, extra_flags: Sequence[str]) -> Iterator[bytes]:
     yield "\n".join([platform.system(), platform.machine(), *compiler.command, compiler.version]).encode()
-    yield "\n".join([*FLAGS, *extra_flags, repr(sorted(ISA_FLAGS.items()))]).encode()
+    yield "\n".join([*FLAGS, *extra_flags, repr(sorted((ISA_FLAGS | _QUICKLY).items()))]).encode()
     for path in [*sources(), *sorted(SOURCES.glob("*.h")), *sorted(include.glob("xla/ffi/api/*.h"))]:
         yield path.name.encode()
         yield path.read_bytes()
@@ -110,7 +112,7 @@ def _compile(scratch: Path, compiler: Compiler, include: Path, extra_flags: Sequ
     flags = [*FLAGS, *extra_flags]
     objects = {path: scratch / f"{path.stem}.o" for path in sources()}
     commands = [
-        [*compiler.command, *flags, *_isa_flags(path), f"-isystem{include}", "-c", str(path), "-o", str(made)]
+        [*compiler.command, *flags, *_own_flags(path), f"-isystem{include}", "-c", str(path), "-o", str(made)]
         for path, made in sorted(objects.items(), key=lambda item: -item[0].stat().st_size)  # the longest begin
     ]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -121,8 +123,12 @@ def _compile(scratch: Path, compiler: Compiler, include: Path, extra_flags: Sequ
     return linked
 
 
-def _isa_flags(path: Path) -> tuple[str, ...]:
-    return next((flags for ending, flags in ISA_FLAGS.items() if path.name.endswith(ending)), ())
+def _own_flags(path: Path) -> tuple[str, ...]:
+    return _flags_of(path, ISA_FLAGS) + (_flags_of(path, _QUICKLY) if platform.machine() in X86 else ())
+
+
+def _flags_of(path: Path, flags_of: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return next((flags for ending, flags in flags_of.items() if path.name.endswith(ending)), ())
 
 
 def _run(command: list[str]) -> None:
