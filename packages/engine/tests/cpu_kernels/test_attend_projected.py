@@ -74,6 +74,25 @@ def test_gives_the_same_bits_as_one_call_after_the_other(kernels, each_isa, dtyp
     assert np.isfinite(wanted[0]).all()
 
 
+def test_a_row_sees_what_another_one_stores_in_the_same_step(kernels):
+    """Two requests share a page that one of them fills: the scheduler lets them, since layers write before they attend."""
+    rng, heads, d = np.random.default_rng(4), (4, 2, 16), 16
+    table = [[5, 6], [5, 0]]
+    rows = RaggedRows(*(jnp.asarray(x, jnp.int32) for x in ([0, 1], [1, 1], [PAGE + 1, PAGE], [0, 1], table)))
+    rope = rotation(jnp.asarray([PAGE, PAGE - 1]), Rope(0.1 * np.arange(d // 2, dtype=np.float32)))
+    qkv = jnp.asarray(rng.standard_normal((2, 8 * d)), jnp.float32)
+    slots = jnp.asarray([6 * PAGE, 5 * PAGE + PAGE - 1], jnp.int32)
+    options = {"heads": heads, "norms": None, "scale": 0.25, "window": None, "softcap": None, "sinks": None}
+
+    def pools():
+        return [kv_write.make_pages((8, PAGE, 2, d), jnp.dtype("float32"), jax.devices("cpu")[0]) for _ in range(2)]
+
+    split = jax.jit(functools.partial(one_after_the_other, page_offset=0, **options))
+    whole = jax.jit(functools.partial(native_attend_projected, page_offset=0, **options))
+    wanted, found = split(qkv, *pools(), rows, rope, slots), whole(qkv, *pools(), rows, rope)
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
 def test_leaves_to_the_layers_what_it_cannot(kernels):
     rows = RaggedRows(*(jnp.zeros((1,) * (1 + (n == 4)), jnp.int32) for n in range(5)))
     rope = (jnp.zeros((1, 0)), jnp.zeros((1, 0)))

@@ -101,6 +101,9 @@ class Queue {
     return nullptr;
   }
 
+  // Of a part's units, or behind the last one of the part before.
+  const Unit* first(int64_t part) const { return units_.data() + begin(part); }
+
   // The thread's next unit while it has one still to do, null if it should rather look around then.
   const Unit* take_early(int64_t own) { return take_from(own); }
 
@@ -178,32 +181,35 @@ float* scratch(int64_t floats) {
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) & ~uintptr_t{63});
 }
 
-// A single token's unit: its queries are turned, and its token's keys and values are stored if they are the last that the
-// unit sees, which no other unit does. Returns the queries.
-const float* prepare(const Call& call, const Projected& projected, const Unit& unit, float* memory) {
-  const int64_t token = call.row_start[unit.row], dim = call.dim, heads = unit.kv_heads * call.groups;
+// Turns a single token's queries of a unit, into `memory`.
+const float* turned_queries(const Call& call, const Projected& projected, const Unit& unit, float* memory) {
+  const int64_t token = call.row_start[unit.row], heads = unit.kv_heads * call.groups;
   for (int64_t head = 0; head < heads; ++head) {
     const float* query = projected.query(token, unit.kv_head * call.groups + head);
-    turn(projected, token, query, projected.query_norm, memory + head * dim);
+    turn(projected, token, query, projected.query_norm, memory + head * call.dim);
   }
-  if (unit.end_key < call.kv_len[unit.row]) return memory;
-  float* keys = memory + heads * dim;
+  return memory;
+}
+
+// Stores a single token's keys and values if they are the last that the unit sees, which is so for one of its units.
+void store(const Call& call, const Projected& projected, const Unit& unit, float* memory) {
+  if (unit.end_key < call.kv_len[unit.row]) return;
+  const int64_t token = call.row_start[unit.row], dim = call.dim;
   for (int64_t head = 0; head < unit.kv_heads; ++head) {
-    turn(projected, token, projected.key(token, unit.kv_head + head), projected.key_norm, keys + head * dim);
+    turn(projected, token, projected.key(token, unit.kv_head + head), projected.key_norm, memory + head * dim);
   }
   const int64_t place = place_of(call, unit.row, unit.end_key - 1) + unit.kv_head;
   const int64_t at = place * dim * bytes_of(call.element);
   const Encode encode = kernels().encode;
-  encode(call.element, keys, call.keys.data + at, nullptr, unit.kv_heads, dim);
+  encode(call.element, memory, call.keys.data + at, nullptr, unit.kv_heads, dim);
   encode(call.element, projected.value(token, unit.kv_head), call.values.data + at, nullptr, unit.kv_heads, dim);
-  return memory;
 }
 
-// Computes units as long as there are any, those of part `own` first.
-void work_off(const Call& call, const Projected* projected, Queue& queue, int64_t own) {
+// Computes units as long as there are any, those of part `own` first. `stores` says whether they store, too.
+void work_off(const Call& call, const Projected* projected, bool stores, Queue& queue, int64_t own) {
   const Kernels& kernel = kernels();
-  const int64_t floats = scratch_floats(call), kept = (heads_of(call) + call.kv_heads) * call.dim;
-  float *memory = scratch(floats + kept), *turned = memory + floats;
+  const int64_t floats = scratch_floats(call);
+  float *memory = scratch(floats + heads_of(call) * call.dim), *turned = memory + floats;
   const Unit* announced = nullptr;
   for (const Unit* taken = queue.take(own); taken != nullptr;) {
     Unit unit = *taken;
@@ -211,7 +217,8 @@ void work_off(const Call& call, const Projected* projected, Queue& queue, int64_
     if (is_single(call, unit.row)) {
       if (taken != announced) kernel.announce(call, unit);
       const int64_t head = call.row_start[unit.row] * heads_of(call) + unit.kv_head * call.groups;
-      unit.query = projected == nullptr ? call.query + head * call.dim : prepare(call, *projected, unit, turned);
+      if (stores) store(call, *projected, unit, turned);
+      unit.query = projected == nullptr ? call.query + head * call.dim : turned_queries(call, *projected, unit, turned);
       kernel.single(call, unit, next, memory);
       announced = next;
     } else {
@@ -234,8 +241,18 @@ void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projec
   }
   const int64_t parts = products < kWorthSharing ? 1 : num_threads();
   Queue queue(work.units, parts);
+  // Rows may share pages that are filled in this very step, so all of them store before any attends. A single one does so
+  // as it goes.
+  const bool stores_first = projected != nullptr && std::count(call.row_len, call.row_len + rows, 1) > 1;
+  if (stores_first) {
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      float* memory = scratch(call.kv_heads * call.dim);
+      for (const Unit* unit = queue.first(begin); unit != queue.first(end); ++unit) store(call, *projected, *unit, memory);
+    });
+  }
   parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) work_off(call, projected, queue, part);
+    const bool stores = projected != nullptr && !stores_first;
+    for (int64_t part = begin; part < end; ++part) work_off(call, projected, stores, queue, part);
   });
   const auto merges = static_cast<int64_t>(work.merges.size());
   parallel_for(merges, std::max<int64_t>(1, kMergeTogether / share_size(call)), [&](int64_t begin, int64_t end) {
