@@ -75,7 +75,7 @@ def test_gives_the_same_bits_as_one_call_after_the_other(kernels, each_isa, dtyp
 
 
 def test_a_row_sees_what_another_one_stores_in_the_same_step(kernels):
-    """Two requests share a page that one of them fills: the scheduler lets them, since layers write before they attend."""
+    """Two requests share a page that one of them fills, which the scheduler allows: layers write before they attend."""
     rng, heads, d = np.random.default_rng(4), (4, 2, 16), 16
     table = [[5, 6], [5, 0]]
     rows = RaggedRows(*(jnp.asarray(x, jnp.int32) for x in ([0, 1], [1, 1], [PAGE + 1, PAGE], [0, 1], table)))
