@@ -89,7 +89,7 @@ void cut_tiles(const Call& call, int32_t row, Work& work) {
 class Queue {
  public:
   Queue(const std::vector<Unit>& units, int64_t parts) : units_(units), taken_(parts) {
-    for (int64_t part = 0; part < parts; ++part) taken_[part].store(begin(part), std::memory_order_relaxed);
+    for (int64_t part = 0; part < parts; ++part) taken_[part].count.store(begin(part), std::memory_order_relaxed);
   }
 
   // Null if there are no more.
@@ -113,12 +113,17 @@ class Queue {
   }
 
   const Unit* take_from(int64_t part) {
-    const int64_t index = taken_[part].fetch_add(1, std::memory_order_relaxed);
+    const int64_t index = taken_[part].count.fetch_add(1, std::memory_order_relaxed);
     return index < begin(part + 1) ? &units_[index] : nullptr;
   }
 
+  // On a line of its own: each is written by one thread, mostly.
+  struct alignas(64) Taken {
+    std::atomic<int64_t> count;
+  };
+
   const std::vector<Unit>& units_;
-  std::vector<std::atomic<int64_t>> taken_;
+  std::vector<Taken> taken_;
 };
 
 // Fills `work` anew.
@@ -200,14 +205,14 @@ void store(const Call& call, const Projected& projected, const Unit& unit, float
   }
   const int64_t place = place_of(call, unit.row, unit.end_key - 1) + unit.kv_head;
   const int64_t at = place * dim * bytes_of(call.element);
-  const Encode encode = kernels().encode;
+  const Encode encode = kernels(call.element).encode;
   encode(call.element, memory, call.keys.data + at, nullptr, unit.kv_heads, dim);
   encode(call.element, projected.value(token, unit.kv_head), call.values.data + at, nullptr, unit.kv_heads, dim);
 }
 
 // Computes units as long as there are any, those of part `own` first. `stores` says whether they store, too.
 void work_off(const Call& call, const Projected* projected, bool stores, Queue& queue, int64_t own) {
-  const Kernels& kernel = kernels();
+  const Kernels kernel = kernels(call.element);
   const int64_t floats = scratch_floats(call);
   float *memory = scratch(floats + heads_of(call) * call.dim), *turned = memory + floats;
   const Unit* announced = nullptr;
@@ -260,8 +265,11 @@ void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projec
   });
 }
 
-const Kernels& kernels() {
+Kernels kernels(Element element) {
 #if defined(SGL_X86)
+  if (isa() >= Isa::avx512bf16 && element != Element::float32) {
+    return {avx512_kernels.announce, avx512_kernels.single, tile_of_pairs, avx512_kernels.encode};
+  }
   if (isa() >= Isa::avx512) return avx512_kernels;
   if (isa() >= Isa::avx2) return avx2_kernels;
 #endif

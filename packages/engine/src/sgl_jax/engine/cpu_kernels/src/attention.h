@@ -86,8 +86,8 @@ struct Kernels {
   Encode encode;
 };
 
-// Those for this machine.
-const Kernels& kernels();
+// Those for this machine, and pools of these elements.
+Kernels kernels(Element element);
 
 // Attention of all rows, for float32 [T, H, D] in call.out. If there are projected queries, keys and values, they take the
 // place of call.query, and the pools get these keys and values; then no row has more than one token, groups are for the
@@ -97,6 +97,9 @@ void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projec
 extern const Kernels portable_kernels;
 #if defined(SGL_X86)
 extern const Kernels avx2_kernels, avx512_kernels;
+
+// A tile with products of pairs of bfloat16, for AVX512 with BF16 and pools of anything but floats.
+void tile_of_pairs(const Call& call, const Unit& unit, const Unit* next, float* scratch);
 #endif
 
 // Where the elements of token `key` of a row lie, for key head 0.

@@ -4,7 +4,7 @@
 // normalizer calculation for softmax", section 3). Included like attention_vector.h, by the same files.
 #pragma once
 
-#include "attention_storage.h"
+#include "attention_cells.h"
 
 namespace sgl::attention {
 namespace {
@@ -15,65 +15,64 @@ constexpr int kColumns = kLanes == 16 ? 4 : 2;
 constexpr int kPanel = kColumns * kLanes;
 static_assert(kTileQueries % kRows == 0 && kTileKeys % kPanel == 0);
 
-// One key block and what is known of the tile so far. Matrices are [rows, columns], rows one after the other.
+// One key block and what is known of the tile so far. Matrices are [rows, columns], rows one after the other; what is
+// multiplied lies in cells of C numbers (attention_cells.h).
 struct TileState {
-  float* query;    // [Q, D], scaled; Q a multiple of kRows
+  float* query;    // [Q, D / C], scaled; Q a multiple of kRows
   float* sums;     // [Q, width]
-  float* scores;   // [Q, kTileKeys], then weights
-  float* keys;     // [kTileKeys / kPanel, D, kPanel]
-  float* values;   // [kTileKeys, width]
-  float* widened;  // [kLanes, D]
+  float* scores;   // [Q, kTileKeys], then weights, the first of these places / C
+  float* keys;     // [kTileKeys / kPanel, D / C, kPanel]
+  float* values;   // [kTileKeys / C, width]
+  float* widened;  // [kLanes, stride], D floats each
   float top[kTileQueries], total[kTileQueries], fade[kTileQueries];
 };
 
-// The elements [0, dim) of a stored vector, as floats in their order, wherever they then are.
-inline const float* as_floats(const Call& call, const Pool& pool, int64_t place, float* widened) {
-  const uint8_t* stored = pool.data + place * call.dim * bytes_of(call.element);
-  if (call.element == Element::float32) return reinterpret_cast<const float*>(stored);
-  if (call.element == Element::bfloat16) {
-    const auto* halves = reinterpret_cast<const uint16_t*>(stored);
-    for (int64_t d = 0; d < call.dim; ++d) widened[d] = float_of(static_cast<uint32_t>(halves[d]) << 16);
-  } else {
-    widen(call.element, stored, widened, call.dim);
-  }
-  return widened;
-}
-
 inline void lay_out_keys(const Call& call, const int64_t* places, int count, TileState& state) {
-  const int dim = static_cast<int>(call.dim);
+  const auto cells = static_cast<int>(cells_of(call.dim));
+  const int64_t stride = round_up(call.dim, 2 * kLanes);
   const float* rows[kLanes];
   for (int t = 0; t < kTileKeys; t += kLanes) {
-    float* panel = state.keys + t / kPanel * dim * kPanel + t % kPanel;
+    float* panel = state.keys + t / kPanel * cells * kPanel + t % kPanel;
     if (t >= count) {
-      for (int d = 0; d < dim; ++d) store(panel + d * kPanel, Vec{});
+      for (int d = 0; d < cells; ++d) store(panel + d * kPanel, Vec{});
       continue;
     }
     for (int i = 0; i < kLanes; ++i) {
       // Lanes without a key repeat one: they are masked later, and must not be NaN for others' sake.
-      rows[i] = as_floats(call, call.keys, places[smaller(t + i, count - 1)], state.widened + i * dim);
+      rows[i] = as_cells(call, call.keys, places[smaller(t + i, count - 1)], state.widened + i * stride);
     }
     int d = 0;
-    for (; d + kLanes <= dim; d += kLanes) {
+    for (; d + kLanes <= cells; d += kLanes) {
       Vec square[kLanes];
       for (int i = 0; i < kLanes; ++i) square[i] = load(rows[i] + d);
       transpose(square);
       for (int i = 0; i < kLanes; ++i) store(panel + (d + i) * kPanel, square[i]);
     }
-    for (; d < dim; ++d) {
-      for (int i = 0; i < kLanes; ++i) panel[d * kPanel + i] = rows[i][d];
+    for (; d < cells; ++d) {
+      for (int i = 0; i < kLanes; ++i) std::memcpy(panel + d * kPanel + i, rows[i] + d, sizeof(float));
     }
   }
 }
 
 inline void lay_out_values(const Call& call, const int64_t* places, int count, int64_t width, TileState& state) {
+#if defined(__AVX512BF16__)
+  const int64_t stride = round_up(call.dim, 2 * kLanes);
+  for (int t = 0; t < count; t += 2) {
+    const float* first = as_cells(call, call.values, places[t], state.widened);
+    const bool both = t + 1 < count;
+    const float* second = both ? as_cells(call, call.values, places[t + 1], state.widened + stride) : nullptr;
+    interleave(first, second, call.dim, state.values + t / 2 * width);
+  }
+#else
   for (int t = 0; t < count; ++t) {
     float* row = state.values + t * width;
-    const float* floats = as_floats(call, call.values, places[t], row);
+    const float* floats = as_cells(call, call.values, places[t], row);
     if (floats != row) std::memcpy(row, floats, call.dim * sizeof(float));
   }
+#endif
 }
 
-// out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries and N vectors.
+// out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries, N vectors and `count` cells.
 template <int N>
 void multiply(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int count,
               const float* fade, float* out, int64_t out_stride) {
@@ -87,8 +86,8 @@ void multiply(const float* left, int64_t left_stride, const float* right, int64_
     Vec row[N];
     for (int n = 0; n < N; ++n) row[n] = load(right + i * right_stride + n * kLanes);
     for (int q = 0; q < kRows; ++q) {
-      const Vec factor = all(left[q * left_stride + i]);
-      for (int n = 0; n < N; ++n) sums[q][n] = fma(factor, row[n], sums[q][n]);
+      const Vec factor = all_cells(left + q * left_stride + i);
+      for (int n = 0; n < N; ++n) sums[q][n] = multiply_add(factor, row[n], sums[q][n]);
     }
   }
   for (int q = 0; q < kRows; ++q) {
@@ -144,7 +143,7 @@ inline void by_panels(int64_t count, Use&& use) {
 inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch) {
   const int dim = static_cast<int>(call.dim), groups = unit.groups;
   const int queries = unit.tokens * groups;
-  const int padded = static_cast<int>(round_up(queries, kRows));
+  const int padded = static_cast<int>(round_up(queries, kRows)), cells = static_cast<int>(cells_of(dim));
   const int64_t width = round_up(dim, kLanes);
   const int64_t heads = call.kv_heads * call.groups, head = unit.kv_head * call.groups + unit.first_group;
   const int64_t token = call.row_start[unit.row] + unit.first_token;
@@ -156,12 +155,13 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
   state.keys = state.scores + padded * kTileKeys;
   state.values = state.keys + kTileKeys * round_up(dim, 16);
   state.widened = state.values + kTileKeys * width;
-  std::memset(state.query, 0, padded * dim * sizeof(float));
+  std::memset(state.query, 0, padded * cells * sizeof(float));
   std::memset(state.sums, 0, padded * width * sizeof(float));
   for (int q = 0; q < padded; ++q) state.top[q] = kMasked, state.total[q] = 0;
   for (int q = 0; q < queries; ++q) {
     const float* from = call.query + ((token + q / groups) * heads + head + q % groups) * dim;
-    for (int d = 0; d < dim; ++d) state.query[q * dim + d] = from[d] * call.scale;
+    for (int d = 0; d < dim; ++d) state.widened[d] = from[d] * call.scale;
+    pack(state.widened, dim, state.query + q * cells);
   }
 
   const bool scaled = call.keys.scale != nullptr;
@@ -180,8 +180,8 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
       if (end <= 0) continue;
       float* weights = state.scores + q * kTileKeys;
       by_panels(end, [&](auto vectors, int64_t t) {
-        const float* keys = state.keys + t / kPanel * dim * kPanel + t % kPanel;
-        multiply<decltype(vectors)::value>(state.query + q * dim, dim, keys, kPanel, dim, nullptr, weights + t,
+        const float* keys = state.keys + t / kPanel * cells * kPanel + t % kPanel;
+        multiply<decltype(vectors)::value>(state.query + q * cells, cells, keys, kPanel, cells, nullptr, weights + t,
                                            kTileKeys);
       });
       for (int own = q; own < q + kRows; ++own) {
@@ -189,11 +189,13 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
         const int low = seen_from > 0 ? static_cast<int>(seen_from < end ? seen_from : end) : 0;
         const int high = greater(smaller(position_of(own) + 1 - first, end), low);
         soften_row(call, scaled ? scales : nullptr, low, high, end, own, state);
-        if (!scaled) continue;
-        for (int t = 0; t < end; ++t) state.scores[own * kTileKeys + t] *= call.values.scale[places[t]];
+        float* row = state.scores + own * kTileKeys;
+        for (int t = 0; scaled && t < end; ++t) row[t] *= call.values.scale[places[t]];
+        pack(row, end, row);
       }
       by_panels(width, [&](auto vectors, int64_t d) {
-        multiply<decltype(vectors)::value>(weights, kTileKeys, state.values + d, width, end, state.fade + q,
+        multiply<decltype(vectors)::value>(weights, kTileKeys, state.values + d, width,
+                                           static_cast<int>(cells_of(end)), state.fade + q,
                                            state.sums + q * width + d, width);
       });
     }
