@@ -246,13 +246,14 @@ void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projec
   }
   const int64_t parts = products < kWorthSharing ? 1 : num_threads();
   Queue queue(work.units, parts);
-  // Rows may share pages that are filled in this very step, so all of them store before any attends. A single one does so
-  // as it goes.
+  // Rows may share pages that are filled in this very step, so all of them store before any attends. A single one does
+  // so as it goes.
   const bool stores_first = projected != nullptr && std::count(call.row_len, call.row_len + rows, 1) > 1;
   if (stores_first) {
     parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
       float* memory = scratch(call.kv_heads * call.dim);
-      for (const Unit* unit = queue.first(begin); unit != queue.first(end); ++unit) store(call, *projected, *unit, memory);
+      const Unit* behind = queue.first(end);
+      for (const Unit* unit = queue.first(begin); unit != behind; ++unit) store(call, *projected, *unit, memory);
     });
   }
   parallel_for(parts, 1, [&](int64_t begin, int64_t end) {

@@ -89,9 +89,9 @@ struct Kernels {
 // Those for this machine, and pools of these elements.
 Kernels kernels(Element element);
 
-// Attention of all rows, for float32 [T, H, D] in call.out. If there are projected queries, keys and values, they take the
-// place of call.query, and the pools get these keys and values; then no row has more than one token, groups are for the
-// kernel of single tokens, and pools have no scales.
+// Attention of all rows, for float32 [T, H, D] in call.out. If there are projected queries, keys and values, they take
+// the place of call.query, and the pools get these keys and values; then no row has more than one token, groups are for
+// the kernel of single tokens, and pools have no scales.
 void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projected);
 
 extern const Kernels portable_kernels;

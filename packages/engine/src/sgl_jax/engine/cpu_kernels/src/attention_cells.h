@@ -1,5 +1,5 @@
-// What products of small matrices are made of: cells of 32 bits along the axis that is summed, each a float or, where the
-// processor multiplies pairs, two neighbours in bfloat16. Included like attention_vector.h, by the same files.
+// What products of small matrices are made of: cells of 32 bits along the axis that is summed, each a float or, where
+// the processor multiplies pairs, two neighbours in bfloat16. Included like attention_vector.h, by the same files.
 #pragma once
 
 #include "attention_storage.h"

@@ -1,5 +1,5 @@
-// What a single token's unit reads, fetched from memory before it is used. Included like attention_vector.h, by the same
-// files.
+// What a single token's unit reads, fetched from memory before it is used. Included like attention_vector.h, by the
+// same files.
 #pragma once
 
 #include "attention_storage.h"
@@ -48,8 +48,8 @@ SGL_FETCH fetch(const Later& later, int index) {
   if (index < later.count) fetch(later.vectors[index] + later.offset, later.bytes);
 }
 
-// Has the addresses of keys and values translated, long before they are fetched: a fetch that had to wait for that would
-// hold up those behind it.
+// Has the addresses of keys and values translated, long before they are fetched: a fetch that had to wait for that
+// would hold up those behind it.
 SGL_FETCH translate(const Call& call, const int64_t* places, int count) {
   const int64_t bytes = call.dim * bytes_of(call.element);
   int step = 1;

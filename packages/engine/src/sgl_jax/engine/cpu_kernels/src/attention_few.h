@@ -49,7 +49,8 @@ void score(const T* const* keys, int count, int dim, const float* query, int64_t
   }
 }
 
-// out[g] += weights[g, t] * values[t] over all t, for N pairs of vectors, the last of which has `rest` elements if Rest.
+// out[g] += weights[g, t] * values[t] over all t, for N pairs of vectors, the last of which has `rest` elements if
+// Rest.
 template <int G, int N, bool Rest, class T>
 void weigh(const T* const* values, int count, int from, int rest, const float* weights, float* out, int64_t width,
            const Later& later) {

@@ -1,4 +1,6 @@
 // What XLA calls for attention: over pages that hold all keys, or from the product for queries, keys and values on.
+#include <utility>
+
 #include "attention.h"
 #include "projected.h"
 #include "xla/ffi/api/ffi.h"
@@ -24,8 +26,9 @@ bool find_pools(const ffi::AnyBuffer& keys, const ffi::AnyBuffer& values, int64_
   return true;
 }
 
-void find_rows(const Ints& row_start, const Ints& row_len, const Ints& kv_len, const Ints& slot, const Ints& block_table,
-               const Ints& window, const Ints& page_offset, const Floats& sinks, Call& call) {
+// What both are told of rows.
+void find_rows(const Ints& row_start, const Ints& row_len, const Ints& kv_len, const Ints& slot,
+               const Ints& block_table, const Ints& window, const Ints& page_offset, const Floats& sinks, Call& call) {
   call.row_start = row_start.typed_data(), call.row_len = row_len.typed_data();
   call.kv_len = kv_len.typed_data(), call.slot = slot.typed_data();
   call.block_table = block_table.typed_data();
@@ -80,50 +83,54 @@ ffi::Error attend_projected(Floats qkv, Floats cos, Floats sin, Floats query_nor
   return ffi::Error::Success();
 }
 
+// Their operands, one by one as above.
+template <class Binding>
+auto bind_rows(Binding binding) {
+  return std::move(binding)
+      .template Arg<Ints>()     // row_start [R]
+      .template Arg<Ints>()     // row_len [R]
+      .template Arg<Ints>()     // kv_len [R]
+      .template Arg<Ints>()     // slot [R]
+      .template Arg<Ints>()     // block_table [slots, width]
+      .template Arg<Ints>()     // window []
+      .template Arg<Ints>()     // page_offset []
+      .template Arg<Floats>();  // sinks [H] or empty
+}
+
+auto bind_attend() {
+  return bind_rows(ffi::Ffi::Bind()
+                       .Arg<Floats>()          // query [T, H, D]
+                       .Arg<ffi::AnyBuffer>()  // keys [P, S, K, D]
+                       .Arg<Floats>()          // their scales [P, S, K] or empty
+                       .Arg<ffi::AnyBuffer>()  // values
+                       .Arg<Floats>())         // their scales
+      .Attr<int64_t>("element")
+      .Attr<float>("scale")
+      .Attr<float>("softcap")
+      .Ret<Floats>();
+}
+
+auto bind_attend_projected() {
+  return bind_rows(ffi::Ffi::Bind()
+                       .Arg<Floats>()           // qkv [T, (H + 2 K) D]
+                       .Arg<Floats>()           // cosines [T, rotary_dim / 2]
+                       .Arg<Floats>()           // sines
+                       .Arg<Floats>()           // norm of queries [D] or empty
+                       .Arg<Floats>()           // norm of keys
+                       .Arg<ffi::AnyBuffer>()   // keys [P, S, K, D]
+                       .Arg<ffi::AnyBuffer>())  // values
+      .Attr<int64_t>("element")
+      .Attr<float>("eps")
+      .Attr<float>("scale")
+      .Attr<float>("softcap")
+      .Ret<Floats>()          // [T, H, D]
+      .Ret<ffi::AnyBuffer>()  // the same memory
+      .Ret<ffi::AnyBuffer>();
+}
+
 }  // namespace
 }  // namespace sgl::attention
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_attention, sgl::attention::attend,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // query [T, H, D]
-                                  .Arg<xla::ffi::AnyBuffer>()               // keys [P, S, K, D]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // their scales [P, S, K] or empty
-                                  .Arg<xla::ffi::AnyBuffer>()               // values
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // their scales
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // row_start [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // row_len [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // kv_len [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // slot [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // block_table [slots, width]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // window []
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()   // page_offset []
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()   // sinks [H] or empty
-                                  .Attr<int64_t>("element")
-                                  .Attr<float>("scale")
-                                  .Attr<float>("softcap")
-                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>());
-
+XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_attention, sgl::attention::attend, sgl::attention::bind_attend());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_attend_projected, sgl::attention::attend_projected,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()  // qkv [T, (H + 2 K) D]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()  // cosines [T, rotary_dim / 2]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()  // sines
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()  // norm of queries [D] or empty
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()  // norm of keys
-                                  .Arg<xla::ffi::AnyBuffer>()              // keys [P, S, K, D]
-                                  .Arg<xla::ffi::AnyBuffer>()              // values
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // row_start [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // row_len [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // kv_len [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // slot [R]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // block_table [slots, width]
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // window []
-                                  .Arg<xla::ffi::Buffer<xla::ffi::S32>>()  // page_offset []
-                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()  // sinks [H] or empty
-                                  .Attr<int64_t>("element")
-                                  .Attr<float>("eps")
-                                  .Attr<float>("scale")
-                                  .Attr<float>("softcap")
-                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>()  // [T, H, D]
-                                  .Ret<xla::ffi::AnyBuffer>()              // the same memory
-                                  .Ret<xla::ffi::AnyBuffer>());
+                              sgl::attention::bind_attend_projected());

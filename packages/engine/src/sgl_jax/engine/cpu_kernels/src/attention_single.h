@@ -1,8 +1,8 @@
 // Attention of one token: few queries, each key is used a few times only, so keys are taken as they lie and the speed
 // is that of memory. Included like attention_vector.h, by the same files.
 //
-// All scores of the unit, then their softmax, then the weighted sum of values: two passes over at most kChunk tokens, in
-// each of which all key heads of a few tokens are looked at together, since they lie together.
+// All scores of the unit, then their softmax, then the weighted sum of values: two passes over at most kChunk tokens,
+// in each of which all key heads of a few tokens are looked at together, since they lie together.
 #pragma once
 
 #include "attention_few.h"

@@ -6,8 +6,8 @@
 namespace sgl::attention {
 namespace {
 
-// The places of the vectors of keys [first, end) of a unit's row, for its first key head; times `dim` they are offsets of
-// elements.
+// The places of the vectors of keys [first, end) of a unit's row, for its first key head; times `dim` they are offsets
+// of elements.
 inline void find_places(const Call& call, const Unit& unit, int first, int end, int64_t* places) {
   for (int key = first; key < end;) {
     int64_t place = place_of(call, unit.row, key) + unit.kv_head;
@@ -28,8 +28,8 @@ inline uint32_t bits_of(float x) {
   return bits;
 }
 
-// Exponent and mantissa go where float has them, and the exponent's bias is corrected. Numbers without a leading one are
-// multiples of the smallest: XLA's threads treat such floats as zero, so they must never be floats with these bits.
+// Exponent and mantissa go where float has them, and the exponent's bias is corrected. Numbers without a leading one
+// are multiples of the smallest: XLA's threads treat such floats as zero, so they must never be floats with these bits.
 inline float from_e4m3(uint8_t x) {
   const uint32_t magnitude = x & 0x7f;
   const uint32_t small = bits_of(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-9f);

@@ -72,7 +72,8 @@ inline void lay_out_values(const Call& call, const int64_t* places, int count, i
 #endif
 }
 
-// out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries, N vectors and `count` cells.
+// out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries, N vectors and `count`
+// cells.
 template <int N>
 void multiply(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int count,
               const float* fade, float* out, int64_t out_stride) {

@@ -1,5 +1,5 @@
-// Writes the step's keys or values to their places in the pool, which is the same memory before and after; or begins with
-// the product for queries, keys and values, and leaves what attention wants.
+// Writes the step's keys or values to their places in the pool, which is the same memory before and after; or begins
+// with the product for queries, keys and values, and leaves what attention wants.
 #include <algorithm>
 #include <cstring>
 #include <vector>

@@ -1,7 +1,7 @@
 // Products by all threads, which share them out in one of two ways. What a row gets is the same either way.
 //
-// By columns: activations are brought into their form once, then whoever is free takes blocks of columns. Each column of
-// the matrix is read once, which is what counts for a few rows. But each thread needs all activations, and the next
+// By columns: activations are brought into their form once, then whoever is free takes blocks of columns. Each column
+// of the matrix is read once, which is what counts for a few rows. But each thread needs all activations, and the next
 // product all results, and what one core has written costs another one a quarter of a microsecond a cache line.
 //
 // By rows: each thread takes rows through as many products as there are, and needs nothing of the others. Each reads
@@ -65,8 +65,9 @@ static inline int64_t bytes_of(const Matrix& matrix) {
   return column_blocks(matrix.n) * column_block_bytes(matrix.format, matrix.k);
 }
 
-// Calls work(begin, end) until all rows are done: for all at once, or for some by each thread. Loops over columns within
-// `work` then find that they are inside of a loop, and run on one thread. `bytes` is what `work` reads of matrices.
+// Calls work(begin, end) until all rows are done: for all at once, or for some by each thread. Loops over columns
+// within `work` then find that they are inside of a loop, and run on one thread. `bytes` is what `work` reads of
+// matrices.
 template <class Work>
 void by_rows(int64_t rows, int64_t bytes, Work&& work) {
   const int64_t threads = num_threads(), each = (rows + threads - 1) / threads;

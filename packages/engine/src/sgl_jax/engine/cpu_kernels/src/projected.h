@@ -41,8 +41,8 @@ static inline bool find_projected(const Floats& qkv, const Floats& cos, const Fl
   return found.heads > 0;
 }
 
-// One head's vector, for attention; `norm` is the one for queries or for keys. Su et al. 2021: dimensions i and i + half
-// are turned by the token's angle i. What lies beyond stays as it is.
+// One head's vector, for attention; `norm` is the one for queries or for keys. Su et al. 2021: dimensions i and i +
+// half are turned by the token's angle i. What lies beyond stays as it is.
 static inline void turn(const Projected& projected, int64_t token, const float* from, const float* norm, float* out) {
   const int64_t half = projected.half;
   const float *cos = projected.cos + token * half, *sin = projected.sin + token * half;

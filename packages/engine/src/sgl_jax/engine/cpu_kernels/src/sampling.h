@@ -1,5 +1,5 @@
-// What the parts of drawing tell each other. sampling_ffi.cc shares rows out among the threads; sampling_row.h draws one row's
-// token, once for each instruction set.
+// What the parts of drawing tell each other. sampling_ffi.cc shares rows out among the threads; sampling_row.h draws
+// one row's token, once for each instruction set.
 #pragma once
 
 #include <cstdint>

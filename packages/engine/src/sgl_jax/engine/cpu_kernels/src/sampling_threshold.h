@@ -1,5 +1,5 @@
-// A row's logits by blocks, and the threshold that top-k, top-p and min-p make. Included like attention_vector.h, by the
-// same kind of files.
+// A row's logits by blocks, and the threshold that top-k, top-p and min-p make. Included like attention_vector.h, by
+// the same kind of files.
 #pragma once
 
 #include <algorithm>
