@@ -198,6 +198,7 @@ class _EvenDraws:
     max_slots = _AT_ONCE
     window: int | None = None
     limits = StepLimits(4096, 512)
+    copies_pages = False
     compiles = 0
 
     def __init__(self, tokenizer: Tokenizer) -> None:

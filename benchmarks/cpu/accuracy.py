@@ -1,9 +1,9 @@
-"""What formats and kernels on CPU change in what SmolLM2 says of a fixed text: writes `results/accuracy.json` and `.md`.
+"""What formats and kernels on CPU change in what SmolLM2 says of a fixed text.
 
-`uv run python benchmarks/cpu/accuracy.py`. The perplexity of 256 tokens of English (below), each configuration in a process of
-its own. *exact* multiplies the same weights, unpacked, in float32 and keeps keys and values so. *same choice* is how often
-the likeliest next token is the exact one's. *by chunks* reads the text 64 tokens at a time, so that later chunks meet keys
-of the pool only.
+`uv run python benchmarks/cpu/accuracy.py` writes `results/accuracy.json` and `.md`. It takes the perplexity of 256 tokens
+of English (below), each configuration in a process of its own. *exact* multiplies the same weights, unpacked, in float32
+and keeps keys and values so. *same choice* is how often the likeliest next token is the exact one's. *by chunks* reads
+the text 64 tokens at a time, so that later chunks meet keys of the pool only.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
 }
 TOKENS = 256
 TEXT = """
-The lighthouse keeper had two clocks. One hung in the kitchen above the stove, and it was always a little slow, because the
-heat had warped its case; the other stood upstairs beside the lamp, and it was right to the second, since ships depended on
-it. Every evening he carried the difference between them up the stairs in his head, four minutes, then five, and in the
-winter as much as eleven. He could have mended the kitchen clock in an hour. He had the tools, and on most days he had the
-hour. But his wife had bought it at a fair on the mainland in the first year of their marriage, and as long as it was slow
-it was hers, and supper came late, as it always had. When the automatic lamp arrived, in a crate with a manual in three
-languages, the engineer who installed it asked him what he would do with so much time. He thought about that for a while.
-Then he said that he would probably begin with the five minutes in the kitchen, and see how far they went. The engineer
-laughed, signed the last form, and missed the boat, because he had looked at the wrong clock. So there were two of them at
-the table that night, and the soup was good, and outside the new light turned without anybody, as steady as a planet. In the
-morning the sea was flat and grey, and the gulls walked about on it like clerks in a marble hall.
+The lighthouse keeper had two clocks. One hung in the kitchen above the stove, and it was always a little
+slow, because the heat had warped its case; the other stood upstairs beside the lamp, and it was right to the
+second, since ships depended on it. Every evening he carried the difference between them up the stairs in his
+head, four minutes, then five, and in the winter as much as eleven. He could have mended the kitchen clock in
+an hour. He had the tools, and on most days he had the hour. But his wife had bought it at a fair on the
+mainland in the first year of their marriage, and as long as it was slow it was hers, and supper came late, as
+it always had. When the automatic lamp arrived, in a crate with a manual in three languages, the engineer who
+installed it asked him what he would do with so much time. He thought about that for a while. Then he said
+that he would probably begin with the five minutes in the kitchen, and see how far they went. The engineer
+laughed, signed the last form, and missed the boat, because he had looked at the wrong clock. So there were
+two of them at the table that night, and the soup was good, and outside the new light turned without anybody,
+as steady as a planet. In the morning the sea was flat and grey, and the gulls walked about on it like clerks
+in a marble hall.
 """
 
 

@@ -120,7 +120,7 @@ def test_the_last_token_needs_no_cached_prefix_to_be_computed_again(last: Engine
     prompt, expected = qwen3["cases"][-1]["prompt_ids"], qwen3["cases"][-1]["last"]
     last.embed(prompt_ids=[prompt])
     (again,) = last.embed(prompt_ids=[prompt])
-    assert again.cached_tokens == 128
+    assert again.cached_tokens == len(prompt) - 1
     np.testing.assert_allclose(again.vector, expected, rtol=0, atol=TOLERANCE)
 
 
@@ -144,7 +144,7 @@ def test_texts(last: Engine) -> None:
     texts = ["Hello, world!", "grüße 🙂"]
     found = last.embed(texts)
     same = last.embed(prompt_ids=[last.tokenizer.encode(text) for text in texts])
-    np.testing.assert_array_equal(vectors(found), vectors(same))
+    np.testing.assert_allclose(vectors(found), vectors(same), rtol=0, atol=TOLERANCE)  # the latter from the cache
 
 
 def test_chosen_tokens(generator: Engine, qwen3: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sgl_jax.engine.attention import backends
 from sgl_jax.engine.attention.api import Pages
+from sgl_jax.engine.attention.native import native_attention
 from sgl_jax.engine.attention.pallas_gpu.limits import beyond_indices, why_no_pallas
 from sgl_jax.engine.errors import ConfigError
 
@@ -17,11 +18,17 @@ def gpu(capability, kind="NVIDIA H200"):
 
 
 @pytest.mark.parametrize(("name", "has_kernels", "expected"), [
-    ("auto", True, backends.NATIVE), ("auto", False, backends.XLA), ("native", True, backends.NATIVE),
-    ("xla", True, backends.XLA), ("reference", True, backends.REFERENCE),
+    ("auto", False, backends.XLA), ("xla", True, backends.XLA), ("reference", True, backends.REFERENCE),
 ])  # fmt: skip
 def test_on_cpu(name, has_kernels, expected):
     assert backends.choose(name, has_kernels=has_kernels) is expected
+
+
+@pytest.mark.parametrize("name", ["auto", "native"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_native_on_cpu(name, exact):
+    chosen = backends.choose(name, has_kernels=True, exact=exact)
+    assert (chosen.attend.func, chosen.attend.keywords) == (native_attention, {"exact": exact})
 
 
 def test_pallas_on_cpu_warns_that_it_is_for_tests(caplog):

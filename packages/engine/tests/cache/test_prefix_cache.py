@@ -21,9 +21,10 @@ class Traffic(RuleBasedStateMachine):
         page_size=st.integers(1, 3),
         window=st.one_of(st.none(), st.integers(1, 9)),
         enabled=st.booleans(),
+        within_pages=st.booleans(),
     )
-    def build(self, num_pages, page_size, window, enabled):
-        self.cache = PrefixCache(num_pages, page_size, window=window, enabled=enabled)
+    def build(self, num_pages, page_size, window, enabled, within_pages):
+        self.cache = PrefixCache(num_pages, page_size, window=window, enabled=enabled, within_pages=within_pages)
         self.page_size = page_size
         self.window = window
         self.owners = []  # holding, tokens, how many of them are computed
@@ -38,6 +39,11 @@ class Traffic(RuleBasedStateMachine):
         found = self.cache.matched_length(tokens, salt)
         held = self.cache.match(tokens, salt, priority)
         assert found == held.end * self.page_size
+        self.cache.begin_step()
+        page, count = self.cache.like(held, tokens)
+        if count:
+            assert self.written[page][0] == salt
+            assert self.written[page][1][: found + count] == tokens[: found + count]
         self.owners.append([held, tokens, found])
         self.check_content(self.owners[-1])
 
@@ -78,7 +84,9 @@ class Traffic(RuleBasedStateMachine):
     @precondition(lambda self: self.owners)
     @rule(data=st.data())
     def go(self, data):
-        held, _, _ = self.owners.pop(data.draw(st.integers(0, len(self.owners) - 1)))
+        held, tokens, computed = self.owners.pop(data.draw(st.integers(0, len(self.owners) - 1)))
+        if data.draw(st.booleans()):
+            self.cache.keep_all(held, tokens, computed)
         self.cache.release(held)
 
     @rule()
@@ -130,6 +138,51 @@ def test_a_prefix_is_found_again_in_its_own_name_space_only():
     assert cache.matched_length([1, 2, 3, 4, 9, 9]) == 4
     assert cache.matched_length([1, 2, 3, 9]) == 2
     assert cache.matched_length([1, 2, 3, 4], salt="tenant") == 0
+
+
+def begun(cache, tokens, salt=""):
+    """What a newcomer finds in a later step: full pages, then how many tokens more in a page to copy."""
+    cache.begin_step()
+    held = cache.match(tokens, salt)
+    found = len(held.pages), cache.like(held, tokens)[1]
+    cache.release(held)
+    return found
+
+
+def test_a_page_that_begins_alike_can_be_copied():
+    cache = PrefixCache(10, 4, within_pages=True)
+    held = cache.match([1] * 4 + [2, 2, 3, 3])
+    held.pages += cache.allocate(2)
+    cache.keep(held, [1] * 4 + [2, 2, 3, 3], 8)
+    sibling = cache.match([1] * 4 + [2, 2, 9, 9])
+    assert cache.like(sibling, [1] * 4 + [2, 2, 9, 9])[1] == 0, "this very step fills it"
+    cache.release(sibling)
+    assert begun(cache, [1] * 4 + [2, 2, 9, 9]) == (1, 2)
+    assert begun(cache, [1] * 4 + [2, 2, 3]) == (1, 3)
+    assert begun(cache, [1, 1]) == (0, 2)
+    assert begun(cache, [7, 1]) == (0, 0)
+    assert begun(cache, [1] * 4 + [2, 2, 9, 9], salt="tenant") == (0, 0)
+    cache.release(held)
+
+
+def test_where_a_sequence_ended_the_next_one_goes_on():
+    cache = PrefixCache(10, 4, within_pages=True)
+    held = cache.match([1] * 6)
+    held.pages += cache.allocate(2)
+    cache.keep_all(held, [1] * 6, 6)
+    cache.release(held)
+    assert begun(cache, [1] * 9) == (1, 2)
+    taken_away(cache, 10)
+    assert begun(cache, [1] * 9) == (0, 0)
+
+
+def test_whole_pages_only_unless_asked():
+    cache = PrefixCache(10, 4)
+    held = cache.match([1] * 6)
+    held.pages += cache.allocate(2)
+    cache.keep_all(held, [1] * 6, 6)
+    cache.release(held)
+    assert (begun(cache, [1] * 9), cache.num_cached) == ((1, 0), 1)
 
 
 def test_the_least_recently_used_goes_first_and_leaves_before_their_parents():

@@ -78,7 +78,12 @@ class EngineCore:
     ) -> None:
         self._executor = executor
         self._scheduler = Scheduler(
-            PrefixCache(executor.num_pages, executor.page_size, window=executor.window, enabled=prefix_cache),
+            PrefixCache(
+                *(executor.num_pages, executor.page_size),
+                window=executor.window,
+                enabled=prefix_cache,
+                within_pages=executor.copies_pages,
+            ),
             page_size=executor.page_size,
             max_slots=executor.max_slots,
             limits=executor.limits,

@@ -10,7 +10,7 @@ assigned at admission and stays the same until the request ends or is preempted.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -69,10 +69,23 @@ class SlotPlan(msgspec.Struct, frozen=True):
     pooled: tuple[int, int] | None = None
 
 
+class PageCopy(NamedTuple):
+    """A page that begins like another one: all of `source` goes to `target`, in every layer."""
+
+    source: int
+    target: int
+
+
 class StepPlan(msgspec.Struct, frozen=True):
-    """One device step. Slots are distinct; those that compute a single token come first."""
+    """One device step.
+
+    Attributes:
+        slots: distinct ones; those that compute a single token come first.
+        copies: what happens before anything else, in this order.
+    """
 
     slots: tuple[SlotPlan, ...]
+    copies: tuple[PageCopy, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -170,6 +183,8 @@ class Executor(Protocol):
     """Keys that a token sees at most in any layer, its own included; None when some layer sees all."""
     limits: StepLimits
     """What one plan may hold at most."""
+    copies_pages: bool
+    """Whether plans may have copies: where computing a few tokens again costs more than one."""
     compiles: int
     """XLA compilations so far."""
 

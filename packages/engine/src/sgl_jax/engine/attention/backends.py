@@ -62,7 +62,6 @@ class PagedAttention(NamedTuple):
 
 XLA = PagedAttention(xla_attention, kv_write.write)
 REFERENCE = PagedAttention(reference_attention, kv_write.write)
-NATIVE = PagedAttention(native_attention, native_write, native_store_projected, native_attend_projected)
 _FRESH_ROWS = (1, 4)
 _FRESH_TOKENS = 1024
 
@@ -71,6 +70,7 @@ def choose(
     name: str,
     *,
     has_kernels: bool,
+    exact: bool = False,
     platform: str = "cpu",
     without_pallas: str | None = None,
     without_cudnn: str | None = None,
@@ -80,6 +80,7 @@ def choose(
     Args:
         name: the flag.
         has_kernels: whether the native CPU kernels are loaded.
+        exact: see `native.native_attention`.
         platform: of the device, `cpu` or `gpu`.
         without_pallas: why our GPU kernels cannot serve there, see `pallas_gpu.limits`.
         without_cudnn: why cuDNN cannot, see `cudnn`.
@@ -105,7 +106,13 @@ def choose(
         if without_pallas is None:
             return pallas()
         logger.warning("attention by plain XLA, whose loops no CUDA graph holds: %s", without_pallas)
-    return NATIVE if has_kernels else XLA
+    return native(exact=exact) if has_kernels else XLA
+
+
+def native(*, exact: bool = False) -> PagedAttention:
+    """The CPU kernels, which must be loaded."""
+    attend = functools.partial(native_attention, exact=exact)
+    return PagedAttention(attend, native_write, native_store_projected, native_attend_projected)
 
 
 def pallas(*, interpret: bool = False) -> PagedAttention:

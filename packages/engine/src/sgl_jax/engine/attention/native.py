@@ -133,8 +133,14 @@ def native_attention(
     sinks: jax.Array | None = None,
     page_offset: jax.Array | int = 0,
     single_token_rows: bool = False,
+    exact: bool = False,
 ) -> jax.Array:
-    """Attention by the native kernels, which must be loaded; see `api.AttentionBackend`."""
+    """Attention by the native kernels, which must be loaded; see `api.AttentionBackend`.
+
+    Args:
+        exact: queries and weights of prompts stay float32. Else they meet keys and values in bfloat16, where the
+            processor multiplies that faster and the pool holds no floats.
+    """
     if query_thd.shape[-1] % 2:  # the kernels read pairs
         return xla_attention(
             *(query_thd, key_pages, value_pages, rows),
@@ -159,4 +165,5 @@ def native_attention(
         element=np.int64(_ELEMENTS[key_pages.dtype]),
         scale=np.float32(scale),
         softcap=np.float32(softcap or 0.0),
+        exact=exact,
     )

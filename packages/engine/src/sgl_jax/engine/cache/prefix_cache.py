@@ -36,15 +36,26 @@ class PrefixCache:
         page_size: tokens a page.
         window: keys that a token sees at most in any layer; None: some layer sees all.
         enabled: without it nothing is ever matched or kept.
+        within_pages: whether `like` looks for pages to copy.
     """
 
-    def __init__(self, num_pages: int, page_size: int, *, window: int | None = None, enabled: bool = True) -> None:
+    def __init__(
+        self,
+        num_pages: int,
+        page_size: int,
+        *,
+        window: int | None = None,
+        enabled: bool = True,
+        within_pages: bool = False,
+    ) -> None:
         self.num_pages = num_pages
         self.window = PageWindow(page_size, window)
         self.evicted_total = 0
         self._page_size = page_size
         self._windowed = window is not None
         self._enabled = enabled
+        self._within_pages = within_pages and enabled and page_size > 1
+        self._step = 1
         self._pool = PagePool(num_pages)
         self._tree = RadixTree(page_size)
         self._unused = 0  # cached pages that nobody else holds
@@ -97,8 +108,25 @@ class PrefixCache:
             held.num_kept, held.node = len(path), path[-1]
         return held
 
+    def begin_step(self) -> None:
+        """A step will be planned: those before are dispatched, and what they fill can be copied."""
+        self._step += 1
+
+    def like(self, held: Holding, tokens: Sequence[int]) -> tuple[int, int]:
+        """A cached page that begins as `tokens` go on behind the pages that `match` has found.
+
+        It is nobody's yet: copy it before this step writes anything, and its owner may then do with it as he likes.
+
+        Returns:
+            The page, and how many tokens it has in common; 0 if there is none.
+        """
+        if not self._within_pages:
+            return HOLLOW, 0
+        begin = held.end * self._page_size
+        return self._tree.like(held.node, held.salt, tokens[begin : begin + self._page_size], self._step)
+
     def matched_length(self, tokens: Sequence[int], salt: str = "") -> int:
-        """How many tokens `match` would find. No effect."""
+        """How many tokens `match` would find, in whole pages. No effect."""
         return len(self._matched(tokens, salt)) * self._page_size
 
     def keep(self, held: Holding, tokens: Sequence[int], num_computed: int) -> None:
@@ -113,21 +141,32 @@ class PrefixCache:
             num_computed: how many of them have their keys and values computed.
         """
         full = min(num_computed, len(tokens)) // self._page_size
+        if self._enabled and full > held.num_kept:
+            self._enter(held, tokens, full)
+
+    def keep_all(self, held: Holding, tokens: Sequence[int], num_computed: int) -> None:
+        """As `keep`, and the last page too though it is not full: for `like`, when its owner will write no more."""
+        self.keep(held, tokens, num_computed)
+        known = tokens[:num_computed]
+        if self._within_pages and len(known) % self._page_size:
+            self._enter(held, known, held.num_kept + 1)
+
+    def _enter(self, held: Holding, tokens: Sequence[int], end: int) -> None:
+        """Puts a sequence's pages up to `end` into the tree, where that has a place for them."""
         first = held.num_kept
-        if not self._enabled or full <= first:
-            return
         node = self._tree.root(held.salt) if first == 0 else held.node
         if node is not None and first and node.parent is None:
             node = None  # evicted meanwhile, as it may be if it is not ours: nothing can hang below it
-        held.num_kept, held.node = full, node
+        held.num_kept, held.node = end, node
         if node is None:
             return
-        pages = held.since(first)[: full - first]
+        pages = held.since(first)[: end - first]
         held.node, new = self._tree.extend(node, tokens, first, pages, below_foreign=self._windowed)
         self._clock += 1
         for node in new:
             node.last_used = self._clock
             node.priority = held.priority
+            node.step = self._step
         self._pool.share(node.page for node in new)
 
     def advance(self, held: Holding, tokens: Sequence[int], num_computed: int) -> None:

@@ -1,7 +1,8 @@
-"""A tree of full KV pages: the path from the root spells the tokens whose keys and values they hold.
+"""A tree of KV pages: the path from the root spells the tokens whose keys and values they hold.
 
-Matching is page-aligned: a node is one page and its edge the page's tokens. What a finer match would
-save is less than one page of recomputation a request.
+A node is one page and its edge the page's tokens: as many as it has room for, or fewer in a leaf where a
+sequence ended. `match` finds full pages; `like` finds one that begins as a sequence goes on, of which a
+copy saves computing these tokens again.
 
 A node can be *hollow*: its tokens are known, as a step on the way to the nodes below it, and its page
 is gone. A hollow node without children is removed.
@@ -9,10 +10,12 @@ is gone. A hollow node without children is removed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 Key = tuple[int, ...] | str
 HOLLOW = -1
+_MOST_COMPARED = 32
 
 
 class Node:
@@ -23,17 +26,19 @@ class Node:
         key: the tokens it holds; the root of a name space has its salt here.
         parent: the page before it; None for the top of the tree and for nodes that were removed.
         children: pages that follow it, by their tokens.
+        step: number of the step that was planned when its page entered: it fills the page, or an earlier one has.
         last_used: logical time when a request last matched it, made it or let go of it.
         priority: highest priority of any request that used it.
     """
 
-    __slots__ = ("children", "key", "last_used", "page", "parent", "priority")
+    __slots__ = ("children", "key", "last_used", "page", "parent", "priority", "step")
 
     def __init__(self, key: Key, parent: Node | None) -> None:
         self.page = HOLLOW
         self.key = key
         self.parent = parent
         self.children: dict[Key, Node] = {}
+        self.step = 0
         self.last_used = 0
         self.priority = 0
 
@@ -73,6 +78,27 @@ class RadixTree:
             found.append(node)
         return found
 
+    def like(self, node: Node | None, salt: str, tokens: Sequence[int], before: int) -> tuple[int, int]:
+        """The page below `node` that begins most like `tokens`.
+
+        Only the latest pages there are looked at, a bounded number of them.
+
+        Args:
+            node: the page before it; None for the beginning of a name space.
+            salt: the name space.
+            tokens: what follows that page.
+            before: pages that entered in this step or later do not count.
+
+        Returns:
+            The page, and how many tokens it has in common; 0 if there is none.
+        """
+        above = node or self._top.children.get(salt)
+        best, most = HOLLOW, 0
+        for child in itertools.islice(reversed(above.children.values()) if above else (), _MOST_COMPARED):
+            if child.page != HOLLOW and child.step < before and (same := _common(child.key, tokens)) > most:
+                best, most = child.page, same
+        return best, most
+
     def extend(
         self, node: Node, tokens: Sequence[int], first: int, pages: Sequence[int], *, below_foreign: bool
     ) -> tuple[Node | None, list[Node]]:
@@ -84,7 +110,7 @@ class RadixTree:
             node: of the sequence's page `first - 1`; its root when `first` is 0.
             tokens: the sequence from its start.
             first: index of the first of `pages`.
-            pages: full pages of the sequence.
+            pages: pages of the sequence, full but for its last.
             below_foreign: whether pages may enter below such another page. If not, whoever holds a page
                 of the tree holds all pages above it.
 
@@ -142,3 +168,13 @@ class RadixTree:
         if child is None:
             child = node.children[key] = Node(key, node)
         return child
+
+
+def _common(key: Key, tokens: Sequence[int]) -> int:
+    """With how many of the same tokens both begin."""
+    count = 0
+    for one, other in zip(key, tokens, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

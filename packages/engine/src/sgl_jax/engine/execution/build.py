@@ -84,6 +84,7 @@ def build_executor(
         attention = backends.choose(
             config.attention_backend,
             has_kernels=kernels is not None,
+            exact=dtype == jnp.float32,
             platform=device.platform,
             without_pallas=why_no_pallas(device, spec.cache.head_dim, config.kv_cache_dtype),
             without_cudnn=_why_no_cudnn(config, spec, dtype, device),

@@ -13,11 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from sgl_jax.engine.execution import device_env, host_memory
 from sgl_jax.engine.execution.batch import Layout, PageDelta
 from sgl_jax.engine.execution.buckets import Bucket, BucketLadder
+from sgl_jax.engine.execution.copy_pages import MOST, make_copy_pages, pack_copies
 from sgl_jax.engine.execution.pool import Pooled, make_pool, pool_inputs
 from sgl_jax.engine.execution.profile import Profiler
 from sgl_jax.engine.execution.program_store import ProgramStore
@@ -34,7 +35,15 @@ from sgl_jax.engine.execution.step import (
     write_pages,
 )
 from sgl_jax.engine.parallel.mesh import EVERYWHERE, cut_of, everywhere, on_all
-from sgl_jax.engine.plan import ProgressCallback, PromptLogprobs, SlotHistory, StepLimits, StepPlan, StepResult
+from sgl_jax.engine.plan import (
+    PageCopy,
+    ProgressCallback,
+    PromptLogprobs,
+    SlotHistory,
+    StepLimits,
+    StepPlan,
+    StepResult,
+)
 from sgl_jax.engine.sampling.adjust import load, no_rules
 from sgl_jax.engine.sampling_params import SamplingParams
 
@@ -90,6 +99,7 @@ class DeviceExecutor:
         self.max_pages_per_slot = -(-max_seq_len // page_size)
         self.window = model.window if model.window is not None and model.window < max_seq_len else None
         self.limits = limits
+        self.copies_pages = device.platform == "cpu"  # a GPU computes a few tokens more in the same time
         self.compiles = 0
         self._model = model
         self._params = params
@@ -97,6 +107,7 @@ class DeviceExecutor:
         self._on_cpu = device.platform == "cpu"
         self._mesh = mesh
         self._place = device if mesh is None else everywhere(mesh)
+        self._pool_cut = EVERYWHERE if mesh is None else cut_of(pools[0][0].stored)
         self._programs = programs
         self._profiler = Profiler(device_env.cache_folder(os.environ) / "profiles")
         self._hidden_size = hidden_size
@@ -120,6 +131,7 @@ class DeviceExecutor:
         self._ends = params[: len(model.ends.leaves)]
         self._look: jax.stages.Compiled | None = None
         self._write_pages: jax.stages.Compiled | None = None
+        self._copy: jax.stages.Compiled | None = None
         self._load: jax.stages.Compiled | None = None
         self._no_masks: dict[int, jax.Array] = {}
         self._lock = threading.Lock()
@@ -127,11 +139,13 @@ class DeviceExecutor:
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Compiles every bucket in parallel, then runs each on an empty plan, as often as graph capture wants."""
         begin, buckets = time.perf_counter(), self._ladder.buckets
-        total = len(buckets) + 3
+        total = len(buckets) + 3 + self.copies_pages
         with ThreadPoolExecutor(_COMPILE_THREADS, thread_name_prefix="compile") as threads:
             jobs = [threads.submit(self._compile_step, bucket) for bucket in buckets]
             jobs += [threads.submit(self._compile_look), threads.submit(self._compile_write_pages)]
             jobs += [threads.submit(self._compile_load)]
+            if self.copies_pages:
+                jobs += [threads.submit(self._compile_copy)]
             for done, job in enumerate(as_completed(jobs), start=1):
                 job.result()
                 on_progress(done, total)
@@ -140,6 +154,7 @@ class DeviceExecutor:
             self._run(bucket, StepPlan(()), look=not bucket.single).collect()
         self._write_overflow(PageDelta([self.max_slots], [0], [0]))
         self._load_rules(0, SamplingParams(), SlotHistory((), (), ()))
+        self._copy_pages([PageCopy(0, 0)] if self.copies_pages else [])
         host_memory.give_back()
         elapsed, found = time.perf_counter() - begin, self._programs.hits
         logger.info("warm-up: %d programs in %.1f s, %d of them from the compile cache", total, elapsed, found)
@@ -158,6 +173,7 @@ class DeviceExecutor:
 
     def _run(self, bucket: Bucket, plan: StepPlan, *, look: bool = False) -> PendingResult:
         step = self._steps.get(bucket) or self._compile_step(bucket)
+        self._copy_pages(plan.copies)
         packed, overflow = self._layouts[bucket].pack(plan, no_slot=self.max_slots)
         if overflow:
             self._write_overflow(overflow)
@@ -205,6 +221,13 @@ class DeviceExecutor:
             uploaded = jax.device_put(columns, self._place)
             self._state = self._state._replace(block_table=write(self._state.block_table, uploaded))
 
+    def _copy_pages(self, copies: Sequence[PageCopy]) -> None:
+        """Copies pages, one after the other."""
+        for begin in range(0, len(copies), MOST):
+            copy_pages = self._copy or self._compile_copy()
+            packed = jax.device_put(pack_copies(copies[begin : begin + MOST]), self._place)
+            self._pools = copy_pages(self._pools, packed)
+
     def _load_rules(self, slot: int, sampling: SamplingParams, history: SlotHistory) -> None:
         """Tells a slot how to adjust the logits of the request that has it now."""
         load_rules = self._load or self._compile_load()
@@ -219,7 +242,7 @@ class DeviceExecutor:
         step = make_step(self._model, layout, self.limits.max_tokens)
         arguments = self._params, self._pools, self._state, packed, masks
         if self._mesh is not None:
-            step = on_all(self._mesh, step, arguments, (cut_of(self._pools[0][0].stored), EVERYWHERE, EVERYWHERE))
+            step = on_all(self._mesh, step, arguments, (self._pool_cut, EVERYWHERE, EVERYWHERE))
         compiled: StepFunction = self._programs.compile(f"step {bucket}", step, *arguments, donate=(1, 2))
         with self._lock:
             self._layouts[bucket] = layout
@@ -242,16 +265,28 @@ class DeviceExecutor:
         )
         return self._write_pages
 
+    def _compile_copy(self) -> jax.stages.Compiled:
+        copy_pages, packed = make_copy_pages(self.num_pages), self._shape(2 * MOST + 1)
+        self._copy = self._compile_small(
+            *("copy pages", copy_pages, self._pools, packed), donate=(0,), returns=self._pool_cut
+        )
+        return self._copy
+
     def _compile_load(self) -> jax.stages.Compiled:
         row = upload_rules(SamplingParams(), SlotHistory((), (), ()), self._vocab_size, self._place)
         self._load = self._compile_small("load rules", load, self._state.rules, self._shape(), row, donate=(0,))
         return self._load
 
     def _compile_small(
-        self, name: str, function: Callable[..., Any], *arguments: Any, donate: tuple[int, ...] = ()
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        returns: PartitionSpec = EVERYWHERE,
     ) -> jax.stages.Compiled:
         if self._mesh is not None:
-            function = on_all(self._mesh, function, arguments)
+            function = on_all(self._mesh, function, arguments, returns)
         compiled = self._programs.compile(name, function, *arguments, donate=donate)
         with self._lock:
             self.compiles += 1

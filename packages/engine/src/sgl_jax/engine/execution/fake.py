@@ -71,6 +71,7 @@ class FakeExecutor:
         limits: StepLimits,
         window: int | None = None,
         hidden_size: int = 8,
+        copies_pages: bool = True,
     ) -> None:
         self.num_pages = num_pages
         self.page_size = page_size
@@ -78,6 +79,7 @@ class FakeExecutor:
         self.max_pages_per_slot = max_pages_per_slot
         self.window = window
         self.limits = limits
+        self.copies_pages = copies_pages
         self.compiles = 0
         self._vocab_size = vocab_size
         self._hidden_size = hidden_size
@@ -123,6 +125,9 @@ class FakeExecutor:
         """Runs the step at once; the result is ready when this returns."""
         token_ids = [0] * len(plan.slots)
         cells: list[list[int]] = [[] for _ in plan.slots]
+        for source, target in plan.copies:
+            first, other, size = source * self.page_size, target * self.page_size, self.page_size
+            self._pool[other : other + size] = self._pool[first : first + size]
         # On the device every layer writes before it attends: a slot may read what another writes in this very step,
         # and would read it too where it should not.
         for slot in plan.slots:

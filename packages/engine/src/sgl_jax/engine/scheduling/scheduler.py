@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sgl_jax.engine.cache.holding import Holding
 from sgl_jax.engine.cache.prefix_cache import PrefixCache
 from sgl_jax.engine.messages import Finish, StepOutputs, TokenDelta, TokenLogprobs
-from sgl_jax.engine.plan import PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
+from sgl_jax.engine.plan import PageCopy, PromptLogprobs, SlotPlan, StepLimits, StepPlan, StepResult
 from sgl_jax.engine.scheduling.budget import Budget
 from sgl_jax.engine.scheduling.prompt_scores import chosen_logprobs
 from sgl_jax.engine.scheduling.queue import WaitingQueue
@@ -97,6 +97,8 @@ class Scheduler:
         """
         budget = Budget(self._limits)
         planned: list[tuple[Request, SlotPlan]] = []
+        copies: list[PageCopy] = []
+        self.cache.begin_step()
         for request in list(self.running.values()):
             if request.slot is None:
                 continue  # preempted by a request before it in this very loop
@@ -104,14 +106,15 @@ class Scheduler:
             if count and self._reserve(request):
                 planned.append((request, self._plan(request, count)))
                 budget.spend(count)
-        while budget.remaining and (admitted := self._admit()) is not None:
+        while budget.remaining and (admitted := self._admit(copies)) is not None:
             count = budget.grant(admitted.num_uncomputed)
             planned.append((admitted, self._plan(admitted, count)))
             budget.spend(count)
         if not planned:
             return None
         planned.sort(key=_chunks_last)
-        return ScheduledStep(StepPlan(tuple(plan for _, plan in planned)), tuple(request for request, _ in planned))
+        plan = StepPlan(tuple(plan for _, plan in planned), tuple(copies))
+        return ScheduledStep(plan, tuple(request for request, _ in planned))
 
     def commit(self, step: ScheduledStep, result: StepResult) -> StepOutputs:
         """Books what a step drew and says what is new for whom."""
@@ -241,8 +244,10 @@ class Scheduler:
             request.held.pages += self.cache.allocate(missing)
         return True
 
-    def _admit(self) -> Request | None:
+    def _admit(self, copies: list[PageCopy]) -> Request | None:
         """Moves the head of the queue to the running set if a slot and pages for all its tokens are free.
+
+        Adds to `copies` what the step is to begin with for its sake.
 
         Pages for the whole known sequence (with a window, for as much as it ever holds at once) are taken
         together: a prompt that was begun can be finished.
@@ -250,7 +255,8 @@ class Scheduler:
         request = self.waiting.peek()
         if request is None or not self._free_slots or request.num_pending:
             return None  # a pending token of a preempted request arrives with the next commit
-        held = self.cache.match(request.reusable, request.cache_salt, request.priority)
+        reusable = request.reusable
+        held = self.cache.match(reusable, request.cache_salt, request.priority)
         missing = self._missing(request, held)
         if not self.cache.can_allocate(missing):
             self.cache.release(held)
@@ -258,7 +264,12 @@ class Scheduler:
         self.waiting.remove(request.request_id)
         request.held = held
         request.num_computed = held.end * self._page_size
-        held.pages += self.cache.allocate(missing)
+        page, num_alike = self.cache.like(held, reusable)
+        own = self.cache.allocate(missing)
+        held.pages += own
+        if num_alike:
+            copies.append(PageCopy(page, own[0]))
+            request.num_computed += num_alike
         if request.num_cached is None:
             request.num_cached = request.num_computed
             request.queue_seconds = time.monotonic() - request.queued_at
@@ -288,7 +299,7 @@ class Scheduler:
         """Gives back slot and pages, if it has any; what was computed stays in the cache while there is room."""
         if self.running.pop(request.request_id, None) is None:
             return
-        self._keep(request)
+        self.cache.keep_all(request.held, request.token_ids, request.num_computed)
         self.cache.release(request.held)
         request.held = Holding()
         request.num_computed = request.num_planned_pages = 0

@@ -205,14 +205,22 @@ void store(const Call& call, const Projected& projected, const Unit& unit, float
   }
   const int64_t place = place_of(call, unit.row, unit.end_key - 1) + unit.kv_head;
   const int64_t at = place * dim * bytes_of(call.element);
-  const Encode encode = kernels(call.element).encode;
+  const Encode encode = kernels().encode;
   encode(call.element, memory, call.keys.data + at, nullptr, unit.kv_heads, dim);
   encode(call.element, projected.value(token, unit.kv_head), call.values.data + at, nullptr, unit.kv_heads, dim);
 }
 
+Kernel tile_kernel(const Call& call) {
+#if defined(SGL_X86)
+  if (isa() >= Isa::avx512bf16 && !call.exact && call.element != Element::float32) return tile_of_pairs;
+#endif
+  return kernels().tile;
+}
+
 // Computes units as long as there are any, those of part `own` first. `stores` says whether they store, too.
 void work_off(const Call& call, const Projected* projected, bool stores, Queue& queue, int64_t own) {
-  const Kernels kernel = kernels(call.element);
+  const Kernels& kernel = kernels();
+  const Kernel tile = tile_kernel(call);
   const int64_t floats = scratch_floats(call);
   float *memory = scratch(floats + heads_of(call) * call.dim), *turned = memory + floats;
   const Unit* announced = nullptr;
@@ -227,7 +235,7 @@ void work_off(const Call& call, const Projected* projected, bool stores, Queue& 
       kernel.single(call, unit, next, memory);
       announced = next;
     } else {
-      kernel.tile(call, unit, next, memory);
+      tile(call, unit, next, memory);
     }
     taken = next == nullptr ? queue.take(own) : next;
   }
@@ -266,11 +274,8 @@ void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projec
   });
 }
 
-Kernels kernels(Element element) {
+const Kernels& kernels() {
 #if defined(SGL_X86)
-  if (isa() >= Isa::avx512bf16 && element != Element::float32) {
-    return {avx512_kernels.announce, avx512_kernels.single, tile_of_pairs, avx512_kernels.encode};
-  }
   if (isa() >= Isa::avx512) return avx512_kernels;
   if (isa() >= Isa::avx2) return avx2_kernels;
 #endif

@@ -45,6 +45,7 @@ struct Call {
   const float* sinks;  // [H] or null
   float scale;
   float softcap;  // 0 is none
+  bool exact;     // nothing is rounded to bfloat16 but what the pools hold
 };
 
 // Keys that a single token's unit covers at most, and where one sequence's units begin: at multiples of it. So what a
@@ -86,8 +87,8 @@ struct Kernels {
   Encode encode;
 };
 
-// Those for this machine, and pools of these elements.
-Kernels kernels(Element element);
+// Those for this machine.
+const Kernels& kernels();
 
 // Attention of all rows, for float32 [T, H, D] in call.out. If there are projected queries, keys and values, they take
 // the place of call.query, and the pools get these keys and values; then no row has more than one token, groups are for

@@ -39,7 +39,8 @@ void find_rows(const Ints& row_start, const Ints& row_len, const Ints& kv_len, c
 
 ffi::Error attend(Floats query, ffi::AnyBuffer keys, Floats key_scale, ffi::AnyBuffer values, Floats value_scale,
                   Ints row_start, Ints row_len, Ints kv_len, Ints slot, Ints block_table, Ints window, Ints page_offset,
-                  Floats sinks, int64_t element, float scale, float softcap, ffi::ResultBuffer<ffi::F32> out) {
+                  Floats sinks, int64_t element, float scale, float softcap, bool exact,
+                  ffi::ResultBuffer<ffi::F32> out) {
   const auto queries = query.dimensions();
   Call call{};
   if (!find_pools(keys, values, element, call) || queries.size() != 3 || queries[1] % call.kv_heads != 0 ||
@@ -49,7 +50,7 @@ ffi::Error attend(Floats query, ffi::AnyBuffer keys, Floats key_scale, ffi::AnyB
   call.keys.scale = optional(key_scale), call.values.scale = optional(value_scale);
   call.query = query.typed_data(), call.out = out->typed_data();
   call.groups = queries[1] / call.kv_heads;
-  call.scale = scale, call.softcap = softcap;
+  call.scale = scale, call.softcap = softcap, call.exact = exact;
   find_rows(row_start, row_len, kv_len, slot, block_table, window, page_offset, sinks, call);
   run(call, static_cast<int64_t>(row_len.element_count()), queries[0], nullptr);
   return ffi::Error::Success();
@@ -107,6 +108,7 @@ auto bind_attend() {
       .Attr<int64_t>("element")
       .Attr<float>("scale")
       .Attr<float>("softcap")
+      .Attr<bool>("exact")
       .Ret<Floats>();
 }
 

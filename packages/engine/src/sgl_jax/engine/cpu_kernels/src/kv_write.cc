@@ -31,7 +31,7 @@ ffi::Error write(ffi::Buffer<ffi::F32> vectors, ffi::Buffer<ffi::S32> slots, ffi
   auto* stored = static_cast<uint8_t*>(pool->untyped_data());
   const float* from = vectors.typed_data();
   const int32_t* slot = slots.typed_data();
-  const attention::Encode encode = attention::kernels(element).encode;
+  const attention::Encode encode = attention::kernels().encode;
   parallel_for(shape[0], std::max<int64_t>(kGrain / std::max<int64_t>(floats, 1), 1), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       if (slot[t] < 0 || slot[t] >= places) continue;  // padding
@@ -76,7 +76,7 @@ ffi::Error store(Floats qkv, Floats cos, Floats sin, Floats query_norm, Floats k
   const int64_t places = pool[0] * pool[1], token_bytes = kv_heads * dim * attention::bytes_of(element);
   auto* key_pool = static_cast<uint8_t*>(keys->untyped_data());
   auto* value_pool = static_cast<uint8_t*>(values->untyped_data());
-  const attention::Encode encode = attention::kernels(element).encode;
+  const attention::Encode encode = attention::kernels().encode;
   const auto grain = std::max<int64_t>(kTurnedTogether / std::max<int64_t>((heads + 2 * kv_heads) * dim, 1), 1);
   parallel_for(projected.tokens, grain, [&](int64_t begin, int64_t end) {
     thread_local std::vector<float> turned_keys;
