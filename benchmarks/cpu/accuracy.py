@@ -1,7 +1,7 @@
 """What formats and kernels on CPU change in what SmolLM2 says of a fixed text.
 
-`uv run python benchmarks/cpu/accuracy.py` writes `results/accuracy.json` and `.md`. It takes the perplexity of 256 tokens
-of English (below), each configuration in a process of its own. *exact* multiplies the same weights, unpacked, in float32
+`uv run python benchmarks/cpu/accuracy.py` writes `results/accuracy.json` and `.md`: the perplexity of 256 tokens of
+English (below), each configuration in a process of its own. *exact* multiplies the same weights, unpacked, in float32
 and keeps keys and values so. *same choice* is how often the likeliest next token is the exact one's. *by chunks* reads
 the text 64 tokens at a time, so that later chunks meet keys of the pool only.
 """

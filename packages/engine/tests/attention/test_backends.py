@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +20,10 @@ from sgl_jax.engine.cpu_kernels import library
 from sgl_jax.engine.execution.device_env import kernels_folder
 from tools.attention_cases import NUM_ROWS, Shape, make_batch, packed
 
+exact_attention = functools.partial(native_attention, exact=True)
 BACKENDS = {
     name: jax.jit(backend, static_argnames=("scale", "softcap", "single_token_rows"))
-    for name, backend in {"native": native_attention, "xla": xla_attention, "reference": reference_attention}.items()
+    for name, backend in {"native": exact_attention, "xla": xla_attention, "reference": reference_attention}.items()
 }
 
 
