@@ -1,7 +1,7 @@
 """The web process's end: `EngineClient` over ZMQ to one engine process.
 
-One task receives; each step's message is handed out to the mailboxes of its requests. A second task
-watches the process, so that a worker that dies without a word still fails every request at once.
+The event loop calls us when something has come; each step's message is handed out to the mailboxes of its requests. A
+task watches the process, so that a worker that dies without a word still fails every request at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 import zmq
-import zmq.asyncio
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import EngineDeadError, InvalidRequestError, SglJaxError
@@ -65,14 +64,15 @@ class ZmqEngineClient:
         self._on_phase = on_phase
         self._context = zmq.Context()
         self._commands = self._context.socket(zmq.PUSH)
-        self._events = zmq.asyncio.Context(self._context).socket(zmq.PULL)
+        self._events = self._context.socket(zmq.PULL)
         # No high-water mark: sends never block, and what queues is bounded by the live requests.
         self._commands.set_hwm(0)
         self._events.set_hwm(0)
         self._commands.bind(f"ipc://{folder.path}/commands")
         self._events.bind(f"ipc://{folder.path}/events")
         self._worker: WorkerProcess | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._watching: asyncio.Task[None] | None = None
         self._mailboxes: dict[str, Mailbox] = {}
         self._replies: dict[str, asyncio.Future[ControlReply]] = {}
         self._control_ids = itertools.count()
@@ -114,10 +114,8 @@ class ZmqEngineClient:
         except BaseException:
             await client.close()
             raise
-        client._tasks = [
-            asyncio.create_task(client._receive(), name="engine-events"),
-            asyncio.create_task(client._watch(client._worker), name="engine-watch"),
-        ]
+        client._watching = asyncio.create_task(client._watch(client._worker), name="engine-watch")
+        client._loop.add_reader(client._events.FD, client._receive)
         return client
 
     @property
@@ -254,9 +252,10 @@ class ZmqEngineClient:
         self._die(EngineDeadError("The server is shutting down."))
         if self._worker is not None:
             await self._worker.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        self._loop.remove_reader(self._events.FD)
         self._commands.close(linger=0)
         self._events.close(linger=0)
         self._context.term()
@@ -268,21 +267,25 @@ class ZmqEngineClient:
         with contextlib.suppress(zmq.Again):
             self._commands.send(encode(command), zmq.NOBLOCK)
 
-    async def _receive(self) -> None:
-        for received in itertools.count(1):
-            # Receiving does not suspend while frames are waiting: without a pause, an engine that is faster than
-            # its readers would keep everybody else, signals included, from ever running.
-            if received % FRAMES_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            frame = await self._events.recv()
+    def _receive(self) -> None:
+        """Takes in what has come: all of it, since ZMQ's descriptor does not become readable again for what is left."""
+        if self._events.closed:
+            return
+        for _ in range(FRAMES_AT_ONCE):
+            try:
+                frame = self._events.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
             try:
                 event = decode_event(frame)
             except WireError as error:
                 logger.error("the engine sent a message that is %s", error)
+                self._loop.remove_reader(self._events.FD)
                 self._die(EngineDeadError("The engine process and the server do not match; reinstall both."))
                 self.kill()
                 return
             self._handle(event)
+        self._loop.call_soon(self._receive)
 
     def _handle(self, event: Event) -> None:
         match event:
