@@ -33,7 +33,7 @@ def imports(settings: Settings) -> Iterator[Row]:
         ("sgl_jax.launch_server", "server"),
         ("sgl_jax.bench.cli", "server"),
         # What the server and its tester import only when they run.
-        ("h11", "server"),
+        ("httptools", "server"),
         ("httpcore", "server"),
         ("uvloop", "server"),
         ("benchmarks.gpu.device_experiments", "the others"),

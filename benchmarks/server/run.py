@@ -15,7 +15,8 @@ from provenance import provenance  # noqa: E402
 
 
 def main() -> None:
-    source = {**provenance(), **{name: version(name) for name in ("uvicorn", "starlette", "fastapi", "h11", "uvloop")}}
+    libraries = ("uvicorn", "starlette", "fastapi", "httptools", "uvloop")
+    source = {**provenance(), **{name: version(name) for name in libraries}}
     rows = streams.run()
     table = "\n".join(
         [

@@ -34,6 +34,7 @@ from sgl_jax.engine.text.tokenizer import Tokenizer
 from sgl_jax.engine.text.tokenizer_parts import TokenizerParts
 from sgl_jax.server.app import AppOptions, create_app
 from sgl_jax.server.context import ServerContext
+from sgl_jax.server.http_protocol import BoundedHttpProtocol
 from sgl_jax.server.limits import Limits
 from sgl_jax.server.openai.messages import takes_arguments_as_text
 from sgl_jax.server.parsing.chat_format import ChatFormat
@@ -305,7 +306,8 @@ def serve() -> Iterator[Callable[[FastAPI], str]]:
 
     def start(app: FastAPI) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=2))
+        config = uvicorn.Config(app, log_config=None, http=BoundedHttpProtocol, ws="none", timeout_graceful_shutdown=2)
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         running.append((server, thread, listener))

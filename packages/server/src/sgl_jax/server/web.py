@@ -25,6 +25,7 @@ from sgl_jax.server.auth import Keys
 from sgl_jax.server.config import LaunchConfig, ServerConfig
 from sgl_jax.server.connections import Connection, ConnectionWatch
 from sgl_jax.server.context import ServerContext
+from sgl_jax.server.http_protocol import BoundedHttpProtocol
 from sgl_jax.server.ipc.supervisor import EngineSupervisor
 from sgl_jax.server.limits import Limits
 from sgl_jax.server.openai.messages import takes_arguments_as_text
@@ -119,6 +120,7 @@ class WebServer(uvicorn.Server):
             log_config=None,
             access_log=False,  # ours says more
             server_header=False,
+            http=BoundedHttpProtocol,
             ws="none",
             lifespan="off",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
