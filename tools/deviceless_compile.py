@@ -133,7 +133,7 @@ def compile_step(case: Case, attention: PagedAttention, options: Mapping[str, st
     spec, place = case.spec, _place()
     plain = step_model(EngineConfig(model_path=""), spec, jnp.dtype(jnp.bfloat16), 40960, attention, on_cpu=False)
     model, packed_shapes = _packed(plain, case.quantization)
-    layout = Layout(case.bucket, case.page_size)
+    layout = Layout(case.bucket, case.page_size, case.batch)
     shape = _Shapes(place)
     params = tuple(shape(leaf.shape, leaf.dtype) for leaf in _leaves(model))
     pools = tuple((_pages(case, spec, shape), _pages(case, spec, shape)) for _ in range(spec.num_layers))

@@ -28,7 +28,7 @@ def run() -> list[dict[str, object]]:
             request_id=str(number), prompt_ids=[number] * 40, sampling=SamplingParams(temperature=0)
         )
         scheduler.add(Request.create(message, max_tokens=4096, eos=frozenset((2,)), seed=0))
-    layout = Layout(Bucket(RUNNING, RUNNING, True), PAGE)
+    layout = Layout(Bucket(RUNNING, RUNNING, True), PAGE, RUNNING)
     times: dict[str, list[float]] = {"schedule": [], "pack": [], "commit": []}
     for _ in range(STEPS):
         clock = [time.perf_counter()]
@@ -36,7 +36,7 @@ def run() -> list[dict[str, object]]:
         assert step is not None
         clock.append(time.perf_counter())
         if len(step.plan.slots) == step.plan.num_tokens:
-            layout.pack(step.plan, no_slot=RUNNING)
+            layout.pack(step.plan)
         clock.append(time.perf_counter())
         result = executor.dispatch(step.plan).collect()
         after = time.perf_counter()

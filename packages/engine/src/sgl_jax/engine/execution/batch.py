@@ -7,6 +7,8 @@ host buffer after the call returns.
 
 from __future__ import annotations
 
+import struct
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,10 @@ ROW_INTS = (
     *("sample", "adjust", "masked", "logprobs", "top_k", "seed"),
 )
 ROW_FLOATS = ("temperature", "top_p", "min_p")
+_ROW_KINDS = (*("I" if name == "seed" else "i" for name in ROW_INTS), *"f" * len(ROW_FLOATS))
+"""Their types, as `struct` calls them."""
+_HOTTEST = float(np.finfo(np.float32).max)
+"""Requests may ask for more than a float32 can say; all tokens are equally likely long before."""
 
 
 class PageDelta(NamedTuple):
@@ -32,15 +38,24 @@ class PageDelta(NamedTuple):
     def __len__(self) -> int:
         return len(self.slot)
 
+    def after(self, count: int) -> PageDelta:
+        """All but the first `count`."""
+        return PageDelta(self.slot[count:], self.column[count:], self.page[count:])
+
 
 class Layout:
     """Offsets of every field in the packed vector of a bucket.
 
     Fields: `token_ids`[T], `token_row`[T], one [R] each of `ROW_INTS` and (bit patterns) `ROW_FLOATS`,
     and `delta_slot`, `delta_column`, `delta_page`[max_delta].
+
+    Args:
+        bucket: shape of the step.
+        page_size: tokens a page.
+        no_slot: a slot number outside the device state, for padding.
     """
 
-    def __init__(self, bucket: Bucket, page_size: int) -> None:
+    def __init__(self, bucket: Bucket, page_size: int, no_slot: int) -> None:
         self.bucket = bucket
         self.max_delta = bucket.num_tokens // page_size + 2 * bucket.num_rows
         sizes = {"token_ids": bucket.num_tokens, "token_row": bucket.num_tokens}
@@ -52,23 +67,25 @@ class Layout:
             self.fields[name] = slice(end, end + size)
             end += size
         self.size = end
-        self._row_size = bucket.num_rows * len((*ROW_INTS, *ROW_FLOATS))
+        self._blank = np.zeros(self.size, np.int32)
+        self._blank[self.fields["token_row"]] = bucket.num_rows
+        self._blank[self.fields["slot"]] = self._blank[self.fields["delta_slot"]] = no_slot
+        # All rows in one call, field by field as they lie there: at one row, numpy's calls are most of the packing.
+        self._row_fields = struct.Struct("=" + "".join(f"{bucket.num_rows}{kind}" for kind in _ROW_KINDS))
+        self._padding_row = (no_slot, *(0,) * (len(_ROW_KINDS) - 1))  # greedy: its temperature is 0
 
-    def pack(self, plan: StepPlan, no_slot: int) -> tuple[npt.NDArray[np.int32], PageDelta]:
+    def pack(self, plan: StepPlan) -> tuple[npt.NDArray[np.int32], PageDelta]:
         """Packs a plan.
 
         Args:
             plan: at most as large as the bucket.
-            no_slot: a slot number outside the device state, for padding.
 
         Returns:
             int32[size], and the pages that did not fit and must be written beforehand.
         """
-        packed = np.zeros(self.size, np.int32)  # padding rows are greedy: their temperature is 0.0
+        packed = self._blank.copy()
         token_ids, token_row = packed[self.fields["token_ids"]], packed[self.fields["token_row"]]
-        token_row.fill(self.bucket.num_rows)
-        packed[self.fields["slot"]].fill(no_slot)
-        packed[self.fields["delta_slot"]].fill(no_slot)
+        rows: list[tuple[float, ...]] = []
         deltas = PageDelta([], [], [])
         cursor = 0
         for row, slot in enumerate(plan.slots):
@@ -80,31 +97,25 @@ class Layout:
                 deltas.slot.extend([slot.slot] * len(slot.new_pages))
                 deltas.column.extend(range(slot.new_page_index, slot.new_page_index + len(slot.new_pages)))
                 deltas.page.extend(slot.new_pages)
+            rows.append(_row(slot, cursor))
             cursor = end
-        self._fill_rows(packed, plan.slots)
+        if rows:
+            rows += [self._padding_row] * (self.bucket.num_rows - len(rows))
+            begin = self.fields[ROW_INTS[0]].start * packed.itemsize
+            self._row_fields.pack_into(packed.data, begin, *chain.from_iterable(zip(*rows, strict=True)))
         fits = min(len(deltas), self.max_delta)
         if fits:
             for name, values in zip(("delta_slot", "delta_column", "delta_page"), deltas, strict=True):
                 packed[self.fields[name]][:fits] = values[:fits]
-        return packed, PageDelta(*(values[fits:] for values in deltas))
+        return packed, deltas.after(fits)
 
-    def _fill_rows(self, packed: npt.NDArray[np.int32], slots: tuple[SlotPlan, ...]) -> None:
-        """Writes the per-row fields: two conversions in all, which at one row are half of the host's packing."""
-        ints, floats = [], []
-        cursor = 0
-        for slot in slots:
-            sampling = slot.sampling
-            ints.append(
-                (
-                    *(slot.slot, slot.start, cursor, slot.num_tokens, not slot.token_ids),
-                    *(slot.sample, slot.adjust, slot.mask is not None, slot.sample and sampling.logprobs is not None),
-                    *(sampling.top_k, slot.seed),
-                )
-            )
-            floats.append((sampling.temperature if slot.sample else 0.0, sampling.top_p, sampling.min_p))
-            cursor += slot.num_tokens
-        rows, begin = len(slots), self.fields[ROW_INTS[0]].start
-        if rows:  # seeds are 32 bits without a sign, hence the wider type in between
-            fields = packed[begin : begin + self._row_size].reshape(-1, self.bucket.num_rows)[:, :rows]
-            fields[: len(ROW_INTS)] = np.array(ints, np.int64).astype(np.int32).T
-            fields[len(ROW_INTS) :] = np.array(floats, np.float32).view(np.int32).T
+
+def _row(slot: SlotPlan, cursor: int) -> tuple[float, ...]:
+    """`ROW_INTS` and `ROW_FLOATS` of a row whose tokens begin at `cursor`."""
+    sampling, sample = slot.sampling, slot.sample
+    return (
+        *(slot.slot, slot.start, cursor, slot.num_tokens, not slot.token_ids),
+        *(sample, slot.adjust, slot.mask is not None, sample and sampling.logprobs is not None),
+        *(sampling.top_k, slot.seed),
+        *(min(sampling.temperature, _HOTTEST) if sample else 0.0, sampling.top_p, sampling.min_p),
+    )

@@ -174,7 +174,7 @@ class DeviceExecutor:
     def _run(self, bucket: Bucket, plan: StepPlan, *, look: bool = False) -> PendingResult:
         step = self._steps.get(bucket) or self._compile_step(bucket)
         self._copy_pages(plan.copies)
-        packed, overflow = self._layouts[bucket].pack(plan, no_slot=self.max_slots)
+        packed, overflow = self._layouts[bucket].pack(plan)
         if overflow:
             self._write_overflow(overflow)
         for slot in plan.slots:
@@ -236,7 +236,7 @@ class DeviceExecutor:
         self._state = self._state._replace(rules=load_rules(self._state.rules, number, row))
 
     def _compile_step(self, bucket: Bucket) -> StepFunction:
-        layout = Layout(bucket, self.page_size)
+        layout = Layout(bucket, self.page_size, self.max_slots)
         packed = self._shape(layout.size)
         masks = self._shape(bucket.num_rows, self._mask_words, dtype=jnp.uint32)
         step = make_step(self._model, layout, self.limits.max_tokens)

@@ -113,8 +113,8 @@ class Scheduler:
         if not planned:
             return None
         planned.sort(key=_chunks_last)
-        plan = StepPlan(tuple(plan for _, plan in planned), tuple(copies))
-        return ScheduledStep(plan, tuple(request for request, _ in planned))
+        requests, plans = zip(*planned, strict=True)
+        return ScheduledStep(StepPlan(plans, tuple(copies)), requests)
 
     def commit(self, step: ScheduledStep, result: StepResult) -> StepOutputs:
         """Books what a step drew and says what is new for whom."""
