@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 HTTPX = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna", "typing-extensions"}
 PYDANTIC = {"annotated-types", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection"}
-WEB = {"fastapi", "pyzmq", "starlette", "uvicorn"}
+WEB = {"fastapi", "httptools", "pyzmq", "starlette", "uvicorn"}
 DEVICE = {"flax", "jax", "jaxlib", "sgl-jax-engine"}
 
 NEED_AN_EXTRA = ("sgl_jax.server.traces",)
