@@ -135,6 +135,26 @@ def test_a_prompt_gets_the_same_bits_in_one_piece_and_in_two(kernels):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_rows_that_begin_with_the_same_pages_get_the_same_bits_alone(kernels, dtype):
+    rng = np.random.default_rng(0)
+    # 32 key heads, so that single tokens use as much of a thread's memory as tiles do.
+    pools = [stored(rng.standard_normal((PAGES, 16, 32, 64)).astype(np.float32), dtype) for _ in range(2)]
+    table = np.concatenate([np.tile(rng.permutation(40)[:24], (SLOTS, 1)), [[50, 51], [60, 61], [70, 71]]], axis=1)
+    numbers = ([0, 9, 10], [9, 1, 30], [393, 400, 410], [0, 1, 2])
+    rows = RaggedRows(*(jnp.asarray(x, jnp.int32) for x in (*numbers, table)))
+    query = jnp.asarray(rng.standard_normal((40, 64, 64)).astype(np.float32))
+    before = kernels.threads
+    try:
+        for threads in (1, 3):
+            kernels.handle.sgl_set_num_threads(threads)
+            together = np.asarray(attend(query, *pools, rows, scale=0.125))
+            for row, (start, length) in enumerate(zip(numbers[0], numbers[1], strict=True)):
+                np.testing.assert_array_equal(alone(query, pools, rows, row), together[start : start + length])
+    finally:
+        kernels.handle.sgl_set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 def test_nan_stays_nan_and_with_its_own_head(kernels, dtype):
     values = np.ones((PAGES, 16, 2, 8), np.float32)
     poisoned = values.copy()

@@ -26,6 +26,11 @@ class WaitingQueue:
         self._requests: dict[str, Request] = {}
         self._heap: list[tuple[int, int, Request]] = []
 
+    @property
+    def looks_at_prefixes(self) -> bool:
+        """Whether the order depends on what the prefix cache has."""
+        return self._policy == "lpm"
+
     def __len__(self) -> int:
         return len(self._requests)
 
@@ -59,6 +64,6 @@ class WaitingQueue:
     def _rank(self, request: Request, matched_tokens: int) -> int:
         if self._policy == "priority":
             return -request.priority
-        if self._policy == "lpm":
+        if self.looks_at_prefixes:
             return request.arrival - min(matched_tokens // LPM_TOKENS_A_PLACE, LPM_MAX_PLACES)
         return 0

@@ -284,7 +284,8 @@ class Scheduler:
         self.preempted_total += 1
 
     def _wait(self, request: Request) -> None:
-        self.waiting.push(request, self.cache.matched_length(request.token_ids, request.cache_salt))
+        looks = self.waiting.looks_at_prefixes
+        self.waiting.push(request, self.cache.matched_length(request.token_ids, request.cache_salt) if looks else 0)
 
     def _keep(self, request: Request) -> None:
         """Offers the request's full computed pages to the prefix cache."""

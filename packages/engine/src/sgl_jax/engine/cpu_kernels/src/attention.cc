@@ -68,18 +68,16 @@ void cut_single(const Call& call, int32_t row, int32_t heads, Work& work, float*
   }
 }
 
-void cut_tiles(const Call& call, int32_t row, Work& work) {
+void cut_tiles(const Call& call, int32_t row, int32_t head, Work& work) {
   const int32_t tokens = call.row_len[row], before = call.kv_len[row] - tokens;
   const auto groups = static_cast<int32_t>(std::min<int64_t>(call.groups, kTileQueries));
   const int32_t step = std::max(kTileQueries / groups, 1);
-  for (int32_t head = 0; head < call.kv_heads; ++head) {
-    for (int32_t group = 0; group < call.groups; group += groups) {
-      const int32_t own = std::min<int32_t>(groups, static_cast<int32_t>(call.groups) - group);
-      for (int32_t token = 0; token < tokens; token += step) {
-        const int32_t count = std::min(step, tokens - token);
-        const int32_t first = first_seen(call, before + token), end = before + token + count;
-        work.units.push_back({row, head, 1, token, count, group, own, first, end, nullptr, nullptr});
-      }
+  for (int32_t group = 0; group < call.groups; group += groups) {
+    const int32_t own = std::min<int32_t>(groups, static_cast<int32_t>(call.groups) - group);
+    for (int32_t token = 0; token < tokens; token += step) {
+      const int32_t count = std::min(step, tokens - token);
+      const int32_t first = first_seen(call, before + token), end = before + token + count;
+      work.units.push_back({row, head, 1, token, count, group, own, first, end, nullptr, nullptr});
     }
   }
 }
@@ -137,12 +135,14 @@ void cut(const Call& call, int32_t rows, Work& work) {
   if (work.shares.size() < floats) work.shares.resize(floats);
   float* shares = work.shares.data();
   const int32_t heads = heads_together(call, chunks);
+  const auto lives = [&call](int32_t row) { return call.row_len[row] > 0 && call.kv_len[row] >= call.row_len[row]; };
   for (int32_t row = 0; row < rows; ++row) {
-    if (call.row_len[row] < 1 || call.kv_len[row] < call.row_len[row]) continue;
-    if (is_single(call, row)) {
-      cut_single(call, row, heads, work, shares);
-    } else {
-      cut_tiles(call, row, work);
+    if (lives(row) && is_single(call, row)) cut_single(call, row, heads, work, shares);
+  }
+  // Tiles that see the same keys follow each other, those of different rows, too: see attention_laid.h.
+  for (int32_t head = 0; head < call.kv_heads; ++head) {
+    for (int32_t row = 0; row < rows; ++row) {
+      if (lives(row) && !is_single(call, row)) cut_tiles(call, row, head, work);
     }
   }
 }
@@ -243,7 +243,9 @@ void work_off(const Call& call, const Projected* projected, bool stores, Queue& 
 
 }  // namespace
 
-void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projected) {
+void run(Call call, int64_t rows, int64_t tokens, const Projected* projected) {
+  static std::atomic<uint64_t> calls{0};
+  call.number = calls.fetch_add(1, std::memory_order_relaxed) + 1;
   clear_padding(call, rows, tokens);
   static thread_local Work kept;  // its memory is; as a reference, so that all threads mean the caller's
   Work& work = kept;
@@ -283,9 +285,13 @@ const Kernels& kernels() {
 }
 
 int64_t scratch_floats(const Call& call) {
+  return blocks_at(call) + (kept_blocks(call.dim) + 1) * block_floats(call.dim);
+}
+
+int64_t blocks_at(const Call& call) {
   const int64_t dim = (call.dim + 31) / 32 * 32;  // no kernel rounds up further
   const int64_t single = heads_of(call) * (2 * dim + kChunk + 2) + 32 * dim;
-  const int64_t tile = kTileQueries * (2 * dim + kTileKeys) + (2 * kTileKeys + 16) * dim;
+  const int64_t tile = kTileQueries * (2 * dim + kTileKeys) + 16 * dim;
   return std::max(single, tile);
 }
 

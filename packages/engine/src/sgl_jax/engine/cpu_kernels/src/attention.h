@@ -5,6 +5,7 @@
 // attention_single.h and attention_tile.h compute a unit, once for each instruction set.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -46,6 +47,7 @@ struct Call {
   float scale;
   float softcap;  // 0 is none
   bool exact;     // nothing is rounded to bfloat16 but what the pools hold
+  uint64_t number;  // no other call has it; `run` gives it
 };
 
 // Keys that a single token's unit covers at most, and where one sequence's units begin: at multiples of it. So what a
@@ -54,6 +56,14 @@ constexpr int kChunk = 128;
 // Queries (tokens times heads of one group) of a tile, and keys that it looks at together.
 constexpr int kTileQueries = 66;
 constexpr int kTileKeys = 64;
+// Blocks of kTileKeys laid out for tiles that a thread keeps, at most, and the floats that they may take: less than the
+// second cache has.
+constexpr int kMostKept = 16;
+constexpr int64_t kKeptFloats = 1 << 17;
+static inline int64_t block_floats(int64_t dim) { return 2 * kTileKeys * ((dim + 31) / 32 * 32); }
+static inline int kept_blocks(int64_t dim) {
+  return static_cast<int>(std::min<int64_t>(kMostKept, kKeptFloats / block_floats(dim)));
+}
 // Groups up to this size are for the kernel of single tokens.
 constexpr int kSingleGroups = 8;
 
@@ -76,6 +86,8 @@ using Announce = void (*)(const Call& call, const Unit& unit);
 // has scratch_floats and is aligned to 64 bytes.
 using Kernel = void (*)(const Call& call, const Unit& unit, const Unit* next, float* scratch);
 int64_t scratch_floats(const Call& call);
+// Where in it a thread's blocks begin, untouched by whatever else it computes.
+int64_t blocks_at(const Call& call);
 
 // Stores a token's vectors [K, D] in the pool's format; `scale` [K] is for int8.
 using Encode = void (*)(Element element, const float* from, uint8_t* to, float* scale, int64_t heads, int64_t dim);
@@ -93,7 +105,7 @@ const Kernels& kernels();
 // Attention of all rows, for float32 [T, H, D] in call.out. If there are projected queries, keys and values, they take
 // the place of call.query, and the pools get these keys and values; then no row has more than one token, groups are for
 // the kernel of single tokens, and pools have no scales.
-void run(const Call& call, int64_t rows, int64_t tokens, const Projected* projected);
+void run(Call call, int64_t rows, int64_t tokens, const Projected* projected);
 
 extern const Kernels portable_kernels;
 #if defined(SGL_X86)

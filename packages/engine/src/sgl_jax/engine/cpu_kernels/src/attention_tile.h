@@ -4,73 +4,23 @@
 // normalizer calculation for softmax", section 3). Included like attention_vector.h, by the same files.
 #pragma once
 
-#include "attention_cells.h"
+#include "attention_laid.h"
 
 namespace sgl::attention {
 namespace {
 
-// A product's part that stays in registers: kRows queries by kColumns vectors.
+// Queries of a product that stay in registers, with kColumns vectors of results each.
 constexpr int kRows = 6;
-constexpr int kColumns = kLanes == 16 ? 4 : 2;
-constexpr int kPanel = kColumns * kLanes;
-static_assert(kTileQueries % kRows == 0 && kTileKeys % kPanel == 0);
+static_assert(kTileQueries % kRows == 0);
 
-// One key block and what is known of the tile so far. Matrices are [rows, columns], rows one after the other; what is
-// multiplied lies in cells of C numbers (attention_cells.h).
+// What is known of the tile so far. Matrices are [rows, columns], rows one after the other, and what is multiplied lies
+// in cells of C numbers (attention_cells.h).
 struct TileState {
-  float* query;    // [Q, D / C], scaled; Q a multiple of kRows
-  float* sums;     // [Q, width]
-  float* scores;   // [Q, kTileKeys], then weights, the first of these places / C
-  float* keys;     // [kTileKeys / kPanel, D / C, kPanel]
-  float* values;   // [kTileKeys / C, width]
-  float* widened;  // [kLanes, stride], D floats each
+  float* query;   // [Q, D / C], scaled; Q a multiple of kRows
+  float* sums;    // [Q, width]
+  float* scores;  // [Q, kTileKeys], then weights, in the first of these places / C
   float top[kTileQueries], total[kTileQueries], fade[kTileQueries];
 };
-
-inline void lay_out_keys(const Call& call, const int64_t* places, int count, TileState& state) {
-  const auto cells = static_cast<int>(cells_of(call.dim));
-  const int64_t stride = round_up(call.dim, 2 * kLanes);
-  const float* rows[kLanes];
-  for (int t = 0; t < kTileKeys; t += kLanes) {
-    float* panel = state.keys + t / kPanel * cells * kPanel + t % kPanel;
-    if (t >= count) {
-      for (int d = 0; d < cells; ++d) store(panel + d * kPanel, Vec{});
-      continue;
-    }
-    for (int i = 0; i < kLanes; ++i) {
-      // Lanes without a key repeat one: they are masked later, and must not be NaN for others' sake.
-      rows[i] = as_cells(call, call.keys, places[smaller(t + i, count - 1)], state.widened + i * stride);
-    }
-    int d = 0;
-    for (; d + kLanes <= cells; d += kLanes) {
-      Vec square[kLanes];
-      for (int i = 0; i < kLanes; ++i) square[i] = load(rows[i] + d);
-      transpose(square);
-      for (int i = 0; i < kLanes; ++i) store(panel + (d + i) * kPanel, square[i]);
-    }
-    for (; d < cells; ++d) {
-      for (int i = 0; i < kLanes; ++i) std::memcpy(panel + d * kPanel + i, rows[i] + d, sizeof(float));
-    }
-  }
-}
-
-inline void lay_out_values(const Call& call, const int64_t* places, int count, int64_t width, TileState& state) {
-#if defined(__AVX512BF16__)
-  const int64_t stride = round_up(call.dim, 2 * kLanes);
-  for (int t = 0; t < count; t += 2) {
-    const float* first = as_cells(call, call.values, places[t], state.widened);
-    const bool both = t + 1 < count;
-    const float* second = both ? as_cells(call, call.values, places[t + 1], state.widened + stride) : nullptr;
-    interleave(first, second, call.dim, state.values + t / 2 * width);
-  }
-#else
-  for (int t = 0; t < count; ++t) {
-    float* row = state.values + t * width;
-    const float* floats = as_cells(call, call.values, places[t], row);
-    if (floats != row) std::memcpy(row, floats, call.dim * sizeof(float));
-  }
-#endif
-}
 
 // out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries, N vectors and `count`
 // cells.
@@ -153,16 +103,14 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
   state.query = scratch;
   state.sums = state.query + padded * round_up(dim, 16);
   state.scores = state.sums + padded * width;
-  state.keys = state.scores + padded * kTileKeys;
-  state.values = state.keys + kTileKeys * round_up(dim, 16);
-  state.widened = state.values + kTileKeys * width;
+  float *widened = state.scores + padded * kTileKeys, *blocks = scratch + blocks_at(call);
   std::memset(state.query, 0, padded * cells * sizeof(float));
   std::memset(state.sums, 0, padded * width * sizeof(float));
   for (int q = 0; q < padded; ++q) state.top[q] = kMasked, state.total[q] = 0;
   for (int q = 0; q < queries; ++q) {
     const float* from = call.query + ((token + q / groups) * heads + head + q % groups) * dim;
-    for (int d = 0; d < dim; ++d) state.widened[d] = from[d] * call.scale;
-    pack(state.widened, dim, state.query + q * cells);
+    for (int d = 0; d < dim; ++d) widened[d] = from[d] * call.scale;
+    pack(widened, dim, state.query + q * cells);
   }
 
   const bool scaled = call.keys.scale != nullptr;
@@ -172,8 +120,7 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
     float scales[kTileKeys] = {};
     find_places(call, unit, first, first + count, places);
     for (int t = 0; scaled && t < count; ++t) scales[t] = call.keys.scale[places[t]];
-    lay_out_keys(call, places, count, state);
-    lay_out_values(call, places, count, width, state);
+    const Laid laid = laid_out(call, block / kTileKeys, places, count, widened, blocks);
     for (int q = 0; q < padded; q += kRows) {
       const auto position_of = [&](int query) { return first_position + smaller(query, queries - 1) / groups; };
       // Keys that the last of these queries sees.
@@ -181,7 +128,7 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
       if (end <= 0) continue;
       float* weights = state.scores + q * kTileKeys;
       by_panels(end, [&](auto vectors, int64_t t) {
-        const float* keys = state.keys + t / kPanel * cells * kPanel + t % kPanel;
+        const float* keys = laid.keys + t / kPanel * cells * kPanel + t % kPanel;
         multiply<decltype(vectors)::value>(state.query + q * cells, cells, keys, kPanel, cells, nullptr, weights + t,
                                            kTileKeys);
       });
@@ -195,7 +142,7 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
         pack(row, end, row);
       }
       by_panels(width, [&](auto vectors, int64_t d) {
-        multiply<decltype(vectors)::value>(weights, kTileKeys, state.values + d, width,
+        multiply<decltype(vectors)::value>(weights, kTileKeys, laid.values + d, width,
                                            static_cast<int>(cells_of(end)), state.fade + q,
                                            state.sums + q * width + d, width);
       });
