@@ -261,3 +261,8 @@ def test_no_new_tokens_means_none(engine):
 def test_a_missing_model_says_so(tmp_path):
     with pytest.raises(ModelLoadError, match="does not exist"):
         Engine(tmp_path / "nothing")
+
+
+def test_token_ids_are_no_texts(engine):
+    with pytest.raises(InvalidRequestError, match="give token ids as prompt_ids"):
+        engine.generate([PROMPTS[0]])

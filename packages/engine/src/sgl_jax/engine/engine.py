@@ -183,6 +183,8 @@ class Engine:
         if prompt_ids is None:
             assert prompts is not None
             texts = [prompts] if isinstance(prompts, str) else list(prompts)
+            if not all(isinstance(text, str) for text in texts):
+                raise InvalidRequestError("prompts are texts; give token ids as prompt_ids.")
             encoded = self.tokenizer.encode_batch(texts)
         else:
             encoded = [list(ids) for ids in prompt_ids]
