@@ -190,6 +190,19 @@ def test_a_long_answer_runs_in_a_pool_of_its_window():
     assert core.info.max_model_len == (num_pages - 2) * page_size, "a pool below the window carries what it holds"
 
 
+def test_within_a_window_a_copied_page_leaves_room_for_the_chunk_behind_it():
+    core = make_core(num_pages=12, page_size=16, window=19, max_chunk=9, max_tokens=16)
+    prefix = [number % VOCAB for number in range(46)]
+    for own in ([1, 2, 3], [4, 5, 6, 7]):
+        prompt, answer = [*prefix, *own], []
+        sampling = SamplingParams(max_new_tokens=20, ignore_eos=True, seed=1)
+        core.submit(GenerateRequest(request_id=str(own), prompt_ids=prompt, sampling=sampling))
+        while core.has_work():
+            answer += [token for delta in core.step().deltas for token in delta.token_ids]
+        assert answer == script(prompt, 20, vocab_size=VOCAB, seed=1, window=19)
+    assert core.stats().cached_tokens_total == 46
+
+
 def test_the_host_path_never_imports_jax():
     program = (
         "import sys, runpy; "

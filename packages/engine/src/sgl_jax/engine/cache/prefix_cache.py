@@ -118,12 +118,12 @@ class PrefixCache:
         It is nobody's yet: copy it before this step writes anything, and its owner may then do with it as he likes.
 
         Returns:
-            The page, and how many tokens it has in common; 0 if there is none.
+            The page, and how many tokens it has in common, less than a page full; 0 if there is none.
         """
         if not self._within_pages:
             return HOLLOW, 0
         begin = held.end * self._page_size
-        return self._tree.like(held.node, held.salt, tokens[begin : begin + self._page_size], self._step)
+        return self._tree.like(held.node, held.salt, tokens[begin : begin + self._page_size - 1], self._step)
 
     def matched_length(self, tokens: Sequence[int], salt: str = "") -> int:
         """How many tokens `match` would find, in whole pages. No effect."""

@@ -257,19 +257,21 @@ class Scheduler:
             return None  # a pending token of a preempted request arrives with the next commit
         reusable = request.reusable
         held = self.cache.match(reusable, request.cache_salt, request.priority)
+        page, num_alike = self.cache.like(held, reusable)
+        num_computed = held.end * self._page_size + num_alike
+        if self._most_pages is not None:
+            self.cache.advance(held, request.token_ids, num_computed)
         missing = self._missing(request, held)
         if not self.cache.can_allocate(missing):
             self.cache.release(held)
             return None
         self.waiting.remove(request.request_id)
         request.held = held
-        request.num_computed = held.end * self._page_size
-        page, num_alike = self.cache.like(held, reusable)
+        request.num_computed = num_computed
         own = self.cache.allocate(missing)
         held.pages += own
         if num_alike:
             copies.append(PageCopy(page, own[0]))
-            request.num_computed += num_alike
         if request.num_cached is None:
             request.num_cached = request.num_computed
             request.queue_seconds = time.monotonic() - request.queued_at
