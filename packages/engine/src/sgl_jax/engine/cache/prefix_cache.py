@@ -149,7 +149,9 @@ class PrefixCache:
         self.keep(held, tokens, num_computed)
         known = tokens[:num_computed]
         if self._within_pages and len(known) % self._page_size:
-            self._enter(held, known, held.num_kept + 1)
+            full = held.num_kept
+            self._enter(held, known, full + 1)
+            held.num_kept = full  # from where the next turn looks back
 
     def _enter(self, held: Holding, tokens: Sequence[int], end: int) -> None:
         """Puts a sequence's pages up to `end` into the tree, where that has a place for them."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 Key = tuple[int, ...] | str
 HOLLOW = -1
 _MOST_COMPARED = 32
+"""Pages behind one that `like` looks at: a system prompt can have thousands."""
 
 
 class Node:
