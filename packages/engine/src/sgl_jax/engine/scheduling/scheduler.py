@@ -259,8 +259,7 @@ class Scheduler:
         held = self.cache.match(reusable, request.cache_salt, request.priority)
         page, num_alike = self.cache.like(held, reusable)
         num_computed = held.end * self._page_size + num_alike
-        if self._most_pages is not None:
-            self.cache.advance(held, request.token_ids, num_computed)
+        self.cache.advance(held, request.token_ids, num_computed)
         missing = self._missing(request, held)
         if not self.cache.can_allocate(missing):
             self.cache.release(held)

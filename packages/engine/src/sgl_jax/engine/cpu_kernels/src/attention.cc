@@ -210,6 +210,7 @@ void store(const Call& call, const Projected& projected, const Unit& unit, float
   encode(call.element, projected.value(token, unit.kv_head), call.values.data + at, nullptr, unit.kv_heads, dim);
 }
 
+// The kernel for a call's tiles: pairs of bfloat16 where the processor, the pool and whoever asks allow them.
 Kernel tile_kernel(const Call& call) {
 #if defined(SGL_X86)
   if (isa() >= Isa::avx512bf16 && !call.exact && call.element != Element::float32) return tile_of_pairs;
@@ -276,13 +277,7 @@ void run(Call call, int64_t rows, int64_t tokens, const Projected* projected) {
   });
 }
 
-const Kernels& kernels() {
-#if defined(SGL_X86)
-  if (isa() >= Isa::avx512) return avx512_kernels;
-  if (isa() >= Isa::avx2) return avx2_kernels;
-#endif
-  return portable_kernels;
-}
+const Kernels& kernels() { return SGL_BEST(portable_kernels, avx2_kernels, avx512_kernels); }
 
 int64_t scratch_floats(const Call& call) {
   return blocks_at(call) + (kept_blocks(call.dim) + 1) * block_floats(call.dim);

@@ -24,6 +24,14 @@ enum class Isa {
 Isa isa();
 const char* isa_name(Isa isa);
 
+// Of three variants of one thing, the best that this machine has. Those for x86 need not exist elsewhere.
+#if defined(SGL_X86)
+#define SGL_BEST(portable, avx2, avx512) \
+  (isa() >= Isa::avx512 ? (avx512) : isa() >= Isa::avx2 ? (avx2) : (portable))
+#else
+#define SGL_BEST(portable, avx2, avx512) (portable)
+#endif
+
 // For tests and comparisons: use at most this one. Returns what is used from now on.
 Isa limit_isa(Isa most);
 

@@ -17,13 +17,7 @@ using Numbers = ffi::Buffer<ffi::S32>;
 using Bits = ffi::Buffer<ffi::U32>;
 using Flags = ffi::Buffer<ffi::PRED>;
 
-const Kernels& kernels() {
-#if defined(SGL_X86)
-  if (isa() >= Isa::avx512) return avx512_kernels;
-  if (isa() >= Isa::avx2) return avx2_kernels;
-#endif
-  return portable_kernels;
-}
+const Kernels& kernels() { return SGL_BEST(portable_kernels, avx2_kernels, avx512_kernels); }
 
 ffi::Error handle(Floats logits, Flags greedy, Floats temperature, Numbers top_k, Floats top_p, Floats min_p, Bits seed,
                   Numbers position, ffi::Buffer<ffi::U16> history, Floats penalties, Numbers min_length,
