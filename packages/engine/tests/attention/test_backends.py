@@ -16,8 +16,6 @@ from sgl_jax.engine.attention.api import RaggedRows
 from sgl_jax.engine.attention.native import native_attention
 from sgl_jax.engine.attention.reference import reference_attention
 from sgl_jax.engine.attention.xla import xla_attention
-from sgl_jax.engine.cpu_kernels import library
-from sgl_jax.engine.execution.device_env import kernels_folder
 from tools.attention_cases import NUM_ROWS, Shape, make_batch, packed
 
 exact_attention = functools.partial(native_attention, exact=True)
@@ -30,10 +28,7 @@ BACKENDS = {
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request):
     if request.param == "native":
-        try:
-            library.load(kernels_folder())
-        except library.Unavailable as reason:
-            pytest.skip(f"no native kernels on this machine: {reason}")
+        request.getfixturevalue("kernels")
     return request.param
 
 

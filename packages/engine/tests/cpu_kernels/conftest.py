@@ -1,19 +1,10 @@
-"""The kernels, built once for all test sessions on this machine."""
+"""The instruction sets of the kernels."""
 
 from __future__ import annotations
 
 import pytest
 
 from sgl_jax.engine.cpu_kernels import library
-from sgl_jax.engine.execution.device_env import kernels_folder
-
-
-@pytest.fixture(scope="session")
-def kernels():
-    try:
-        return library.load(kernels_folder())
-    except library.Unavailable as reason:
-        pytest.skip(f"no native kernels on this machine: {reason}")
 
 
 @pytest.fixture

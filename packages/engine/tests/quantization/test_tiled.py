@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sgl_jax.engine.cpu_kernels import library
-from sgl_jax.engine.execution.device_env import kernels_folder
 from sgl_jax.engine.layers.embedding import Embedding
 from sgl_jax.engine.layers.linear import Linear
 from sgl_jax.engine.layers.moe import ExpertLinear
@@ -20,14 +18,7 @@ FLOAT32 = jnp.dtype(jnp.float32)
 F32 = Tiling("f32", exact=True)
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 50)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def kernels():
-    try:
-        library.load(kernels_folder())
-    except library.Unavailable as reason:
-        pytest.skip(f"no native kernels on this machine: {reason}")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 def filled(module, values, layers=None, layer=0):

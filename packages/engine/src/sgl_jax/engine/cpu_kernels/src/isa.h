@@ -26,10 +26,10 @@ const char* isa_name(Isa isa);
 
 // Of three variants of one thing, the best that this machine has. Those for x86 need not exist elsewhere.
 #if defined(SGL_X86)
-#define SGL_BEST(portable, avx2, avx512) \
-  (isa() >= Isa::avx512 ? (avx512) : isa() >= Isa::avx2 ? (avx2) : (portable))
+#define SGL_BEST(plain, for_avx2, for_avx512) \
+  (isa() >= Isa::avx512 ? (for_avx512) : isa() >= Isa::avx2 ? (for_avx2) : (plain))
 #else
-#define SGL_BEST(portable, avx2, avx512) (portable)
+#define SGL_BEST(plain, for_avx2, for_avx512) (plain)
 #endif
 
 // For tests and comparisons: use at most this one. Returns what is used from now on.
