@@ -57,7 +57,7 @@ _SHAPES_NO_PROGRAM = frozenset(
         *("precompile_bs_paddings", "precompile_token_paddings"),
     }
 )
-"""Flags that leave programs as they are, or show in the shapes of their arguments."""
+"""Flags that leave programs as they are, or show in the shapes of their arguments or in their names."""
 
 
 def build_executor(

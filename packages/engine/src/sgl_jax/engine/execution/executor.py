@@ -243,7 +243,8 @@ class DeviceExecutor:
         arguments = self._params, self._pools, self._state, packed, masks
         if self._mesh is not None:
             step = on_all(self._mesh, step, arguments, (self._pool_cut, EVERYWHERE, EVERYWHERE))
-        compiled: StepFunction = self._programs.compile(f"step {bucket}", step, *arguments, donate=(1, 2))
+        name = f"step {bucket} of {self.limits.max_tokens}"  # which no argument shows
+        compiled: StepFunction = self._programs.compile(name, step, *arguments, donate=(1, 2))
         with self._lock:
             self._layouts[bucket] = layout
             self._steps[bucket] = compiled
