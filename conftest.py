@@ -22,6 +22,7 @@ FAST_COMPILE = (
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST_COMPILE]).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["SGL_JAX_KERNELS_FOR"] = "all"  # tests go through the instruction sets
 
 
 def _share_compiled_programs() -> None:

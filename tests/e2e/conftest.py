@@ -20,6 +20,7 @@ def environ(request: pytest.FixtureRequest) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PLATFORMS": "cpu",
+        "SGL_JAX_KERNELS_FOR": "machine",  # as users have them; the suite's own are for all instruction sets
         "XLA_FLAGS": "",  # the suite's own (conftest.py) compile fast and run a hundred times slower
     }
 

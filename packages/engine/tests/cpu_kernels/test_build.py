@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from sgl_jax.engine.config.engine_config import EngineConfig
-from sgl_jax.engine.cpu_kernels import build, library
+from sgl_jax.engine.cpu_kernels import build, library, variants
 from sgl_jax.engine.cpu_kernels.compiler import Compiler, find_compiler
 from sgl_jax.engine.errors import ConfigError
 from sgl_jax.engine.execution import kernels as kernels_module
@@ -22,7 +22,7 @@ import pathlib, sys
 from sgl_jax.engine.cpu_kernels import build
 from sgl_jax.engine.cpu_kernels.compiler import find_compiler
 build.SOURCES = pathlib.Path(sys.argv[1])
-build.build(pathlib.Path(sys.argv[2]), find_compiler(), pathlib.Path(sys.argv[1]))
+build.build(pathlib.Path(sys.argv[2]), build.Recipe(find_compiler(), pathlib.Path(sys.argv[1])))
 """
 
 
@@ -52,7 +52,7 @@ def script(path: Path, text: str) -> str:
 
 def test_what_is_built_can_be_called(sources, compiler, tmp_path):
     made = tmp_path / "cache" / "made.so"
-    build.build(made, compiler, tmp_path)
+    build.build(made, build.Recipe(compiler, tmp_path))
     assert ctypes.CDLL(str(made)).answer() == 42
     assert {path.name for path in made.parent.iterdir()} == {"made.so", ".lock"}
 
@@ -69,12 +69,13 @@ def test_two_processes_may_build_at_the_same_time(sources, compiler, tmp_path):
 def test_a_library_is_named_after_all_that_it_is_made_of(sources, tmp_path):
     one = Compiler(("c++",), "c++ 12")
 
-    def name(compiler=one, flags=()):
-        return build.library_path(tmp_path, compiler, tmp_path, flags).name
+    def name(compiler=one, flags=(), has=()):
+        return build.library_path(tmp_path, build.Recipe(compiler, tmp_path, has, flags)).name
 
     first = name()
     assert name() == first
     others = {name(Compiler(("c++",), "c++ 13")), name(Compiler(("g++",), "c++ 12")), name(flags=("-g",))}
+    others.add(name(has=variants.ALL))
     (sources / "one.cc").write_text(ONE.replace("42", "43"))
     others.add(name())
     (sources / "more.h").write_text("")
@@ -83,15 +84,53 @@ def test_a_library_is_named_after_all_that_it_is_made_of(sources, tmp_path):
     headers.mkdir(parents=True)
     (headers / "c_api.h").write_text("// another version")
     others.add(name())
-    assert len(others) == 6
+    assert len(others) == 7
     assert first not in others
 
 
 def test_only_x86_gets_files_with_its_instructions():
-    arm = {path.name for path in build.sources("aarch64")}
+    arm = {path.name for path in build.sources(variants.all_variants("aarch64"))}
     assert {"threads.cc", "matmul_portable.cc"} <= arm
     assert not any("avx" in name for name in arm)
-    assert {path.name for path in build.sources("x86_64")} > arm
+    assert {path.name for path in build.sources(variants.all_variants("x86_64"))} > arm
+
+
+LAPTOP = "fpu sse2 avx avx2 fma f16c"
+SERVER = f"{LAPTOP} avx512f avx512bw avx512dq avx512vl avx512_vnni"
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ("fpu sse2 avx", ()),
+        (LAPTOP, (variants.AVX2,)),
+        (SERVER, (variants.AVX512,)),
+        (f"{SERVER} avx512_bf16", (variants.AVX512, variants.AVX512_BF16)),
+        (f"{LAPTOP} avx512f", (variants.AVX2,)),
+        (None, variants.ALL),
+    ],
+    ids=["old", "laptop", "server", "bf16", "half", "unknown"],
+)
+def test_a_machine_gets_the_files_that_it_can_use(tmp_path, flags, has):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert variants.own_variants(variants.processor_features(cpuinfo), "x86_64") == has
+
+
+def test_a_library_for_all_machines_is_used_where_there_is_one(sources, compiler, tmp_path, monkeypatch):
+    monkeypatch.delenv("SGL_JAX_KERNELS_FOR", raising=False)
+    monkeypatch.setattr(variants, "all_variants", lambda: (variants.AVX2, variants.AVX512))
+    monkeypatch.setattr(variants, "own_variants", lambda _: (variants.AVX2,))
+    own, _ = library.find(tmp_path)
+    monkeypatch.setenv("SGL_JAX_KERNELS_FOR", "all")
+    whole, _ = library.find(tmp_path)
+    assert whole != own
+    whole.write_bytes(b"")
+    monkeypatch.delenv("SGL_JAX_KERNELS_FOR")
+    assert library.find(tmp_path)[0] == whole
+    monkeypatch.setenv("SGL_JAX_KERNELS_FOR", "machine")
+    assert library.find(tmp_path)[0] == own
 
 
 def test_a_library_that_is_there_is_not_built_again(kernels, monkeypatch):
@@ -102,7 +141,7 @@ def test_a_library_that_is_there_is_not_built_again(kernels, monkeypatch):
 def test_a_complaint_of_the_compiler_is_told(sources, compiler, tmp_path):
     (sources / "two.cc").write_text("int answer() { return nothing; }\n")
     with pytest.raises(build.BuildError, match="nothing"):
-        build.build(tmp_path / "made.so", compiler, tmp_path)
+        build.build(tmp_path / "made.so", build.Recipe(compiler, tmp_path))
     assert not list(tmp_path.glob("*.so"))
 
 

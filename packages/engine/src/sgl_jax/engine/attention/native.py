@@ -1,7 +1,7 @@
 """Paged attention, and the writing of keys and values, by this package's own C++ kernels for CPU.
 
-What they do and how they share the work out is said in `cpu_kernels/src/attention*` and `kv_write.cc`. Cost follows the
-live keys; what a sequence gets does not depend on the batch it is in, nor on the number of threads.
+What they do and how they share the work out is said in `cpu_kernels/src/attention*` and `kv_write_ffi.h`. Cost follows
+the live keys; what a sequence gets does not depend on the batch it is in, nor on the number of threads.
 """
 
 from __future__ import annotations

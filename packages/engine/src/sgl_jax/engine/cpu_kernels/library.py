@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import jax
 
-from sgl_jax.engine.cpu_kernels.build import BuildError, build, library_path
-from sgl_jax.engine.cpu_kernels.compiler import Compiler, find_compiler
+from sgl_jax.engine.cpu_kernels.build import BuildError, Recipe, build, library_path
+from sgl_jax.engine.cpu_kernels.compiler import find_compiler
+from sgl_jax.engine.cpu_kernels.variants import choices
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +99,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def find(folder: Path) -> tuple[Path, Compiler]:
-    """Where the library lies, or will once it is built, and what builds it.
+def find(folder: Path) -> tuple[Path, Recipe]:
+    """Where the library lies, or will once it is built, and what it is made of.
 
     Raises:
         Unavailable: there is no compiler.
@@ -109,20 +110,22 @@ def find(folder: Path) -> tuple[Path, Compiler]:
         raise Unavailable(
             "no C++ compiler was found: install g++ or clang++, or the extra sgl-jax-engine[cpu-compiler]"
         )
-    return library_path(folder, compiler, _include()), compiler
-
-
-def _include() -> Path:
-    return Path(jax.ffi.include_dir())
+    for variants in choices():
+        recipe = Recipe(compiler, Path(jax.ffi.include_dir()), variants)
+        path = library_path(folder, recipe)
+        if path.exists():
+            break
+    return path, recipe
 
 
 def _load(folder: Path) -> Library:
-    path, compiler = find(folder)
+    path, recipe = find(folder)
+    compiler = recipe.compiler
     try:
         if not path.exists():
             begin = time.perf_counter()
             logger.info("compiling the CPU kernels with %s, once", compiler.version)
-            build(path, compiler, _include())
+            build(path, recipe)
             logger.info("compiled the CPU kernels in %.1f s", time.perf_counter() - begin)
         handle = ctypes.CDLL(str(path))
     except (BuildError, OSError) as error:

@@ -46,9 +46,9 @@ def find_out() -> tuple[str | None, str | None]:
     """What kernels an engine would use, and if none, why; compiles nothing."""
     folder = kernels_folder()
     try:
-        path, compiler = library.find(folder)
+        path, recipe = library.find(folder)
         if not path.exists():
-            return f"compiled at the first start with {compiler.version}, to {path}", None
+            return f"compiled at the first start with {recipe.compiler.version}, to {path}", None
         kernels = library.load(folder)
     except library.Unavailable as error:
         return None, str(error)

@@ -212,7 +212,7 @@ void store(const Call& call, const Projected& projected, const Unit& unit, float
 
 // The kernel for a call's tiles: pairs of bfloat16 where the processor, the pool and whoever asks allow them.
 Kernel tile_kernel(const Call& call) {
-#if defined(SGL_X86)
+#if defined(SGL_AVX512BF16)
   if (isa() >= Isa::avx512bf16 && !call.exact && call.element != Element::float32) return tile_of_pairs;
 #endif
   return kernels().tile;
@@ -277,7 +277,9 @@ void run(Call call, int64_t rows, int64_t tokens, const Projected* projected) {
   });
 }
 
-const Kernels& kernels() { return SGL_BEST(portable_kernels, avx2_kernels, avx512_kernels); }
+const Kernels& kernels() {
+  return SGL_FROM_AVX512(avx512_kernels, SGL_FROM_AVX2(avx2_kernels, portable_kernels));
+}
 
 int64_t scratch_floats(const Call& call) {
   return blocks_at(call) + (kept_blocks(call.dim) + 1) * block_floats(call.dim);

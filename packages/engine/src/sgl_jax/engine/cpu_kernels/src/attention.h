@@ -1,7 +1,7 @@
 // What the parts of paged attention tell each other. Axis letters as in attention/api.py: T tokens, R rows, P pages,
 // S tokens a page, H query heads, K key/value heads, G = H / K, D head dimension.
 //
-// attention_ffi.cc is what XLA calls; attention.cc cuts a call into units of work and merges what they leave;
+// attention_ffi.h is what XLA calls; attention.cc cuts a call into units of work and merges what they leave;
 // attention_single.h and attention_tile.h compute a unit, once for each instruction set.
 #pragma once
 

@@ -40,13 +40,29 @@ Isa detect() { return Isa::neon; }
 Isa detect() { return Isa::portable; }
 #endif
 
-std::atomic<int> most_allowed{static_cast<int>(Isa::neon)};
+// The best of those up to `most` that the library has files for.
+Isa built(Isa most) {
+#if defined(SGL_X86)
+#if !defined(SGL_AVX512BF16)
+  most = std::min(most, Isa::avx512);
+#endif
+#if !defined(SGL_AVX512)
+  most = std::min(most, Isa::avx2);
+#endif
+#if !defined(SGL_AVX2)
+  if (most == Isa::avx2) most = Isa::portable;
+#endif
+#endif
+  return most;
+}
+
+std::atomic<Isa> most_allowed{Isa::neon};
 
 }  // namespace
 
 Isa isa() {
   static const Isa detected = detect();
-  return static_cast<Isa>(std::min(static_cast<int>(detected), most_allowed.load(std::memory_order_relaxed)));
+  return built(std::min(detected, most_allowed.load(std::memory_order_relaxed)));
 }
 
 const char* isa_name(Isa isa) {
@@ -65,7 +81,7 @@ const char* isa_name(Isa isa) {
 }
 
 Isa limit_isa(Isa most) {
-  most_allowed.store(static_cast<int>(most), std::memory_order_relaxed);
+  most_allowed.store(most, std::memory_order_relaxed);
   return isa();
 }
 

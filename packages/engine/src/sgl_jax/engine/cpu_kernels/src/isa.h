@@ -1,4 +1,5 @@
-// Which instructions this machine has. Asked at run time: one library serves every machine of its architecture.
+// Which instructions are used: the best that this machine has, which is asked at run time, and that the library was
+// built for. build.py defines SGL_AVX2, SGL_AVX512 and SGL_AVX512BF16 where their files are part of it.
 //
 // A file whose name ends in _avx2.cc, _avx512.cc or _avx512bf16.cc is compiled with these instructions and may use
 // them everywhere; it must be called only where `isa()` allows it, and must not define anything that other files
@@ -20,16 +21,25 @@ enum class Isa {
   neon,        // what all 64-bit ARM processors have; only there
 };
 
-// The best that this machine has, unless set_isa asked for less.
+// The best that there is, unless limit_isa asked for less.
 Isa isa();
 const char* isa_name(Isa isa);
 
-// Of three variants of one thing, the best that this machine has. Those for x86 need not exist elsewhere.
-#if defined(SGL_X86)
-#define SGL_BEST(plain, for_avx2, for_avx512) \
-  (isa() >= Isa::avx512 ? (for_avx512) : isa() >= Isa::avx2 ? (for_avx2) : (plain))
+// `own` where these instructions are used, else `less`.
+#if defined(SGL_AVX2)
+#define SGL_FROM_AVX2(own, less) (sgl::isa() >= sgl::Isa::avx2 ? (own) : (less))
 #else
-#define SGL_BEST(plain, for_avx2, for_avx512) (plain)
+#define SGL_FROM_AVX2(own, less) (less)
+#endif
+#if defined(SGL_AVX512)
+#define SGL_FROM_AVX512(own, less) (sgl::isa() >= sgl::Isa::avx512 ? (own) : (less))
+#else
+#define SGL_FROM_AVX512(own, less) (less)
+#endif
+#if defined(SGL_AVX512BF16)
+#define SGL_FROM_AVX512BF16(own, less) (sgl::isa() >= sgl::Isa::avx512bf16 ? (own) : (less))
+#else
+#define SGL_FROM_AVX512BF16(own, less) (less)
 #endif
 
 // For tests and comparisons: use at most this one. Returns what is used from now on.

@@ -81,6 +81,8 @@ struct MatmulKernels {
                    float* y, int64_t n);
   // out = scale * x / sqrt(mean(x^2) + eps), of one row.
   void (*normalize)(const float* x, const float* scale, float eps, int64_t size, float* out);
+  // Turns elements i and i + half of a vector by the angle i; `out` may be `x`.
+  void (*rotate)(const float* x, const float* cos, const float* sin, int64_t half, float* out);
   // out = activation(gates) * ups
   void (*gate)(Activation activation, const float* gates, const float* ups, int64_t size, float* out);
 };

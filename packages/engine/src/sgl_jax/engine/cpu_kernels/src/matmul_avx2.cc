@@ -5,6 +5,6 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulAvx2 = {plan, prepare, multiply, normalize, gate};
+extern const MatmulKernels kMatmulAvx2 = {plan, prepare, multiply, normalize, rotate, gate};
 
 }  // namespace sgl

@@ -5,6 +5,6 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulAvx512Bf16 = {plan, prepare, multiply, normalize, gate};
+extern const MatmulKernels kMatmulAvx512Bf16 = {plan, prepare, multiply, normalize, rotate, gate};
 
 }  // namespace sgl

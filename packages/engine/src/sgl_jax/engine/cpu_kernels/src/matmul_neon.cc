@@ -7,7 +7,7 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulNeon = {plan, prepare, multiply, normalize, gate};
+extern const MatmulKernels kMatmulNeon = {plan, prepare, multiply, normalize, rotate, gate};
 
 }  // namespace sgl
 

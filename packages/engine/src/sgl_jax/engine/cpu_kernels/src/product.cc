@@ -7,21 +7,11 @@
 namespace sgl {
 
 const MatmulKernels& matmul_kernels() {
-#if defined(SGL_X86)
-  switch (isa()) {
-    case Isa::avx512bf16:
-      return kMatmulAvx512Bf16;
-    case Isa::avx512:
-      return kMatmulAvx512;
-    case Isa::avx2:
-      return kMatmulAvx2;
-    default:
-      break;
-  }
-#elif defined(__aarch64__)
+#if defined(__aarch64__)
   if (isa() == Isa::neon) return kMatmulNeon;
 #endif
-  return kMatmulPortable;
+  const auto& wide = SGL_FROM_AVX512(kMatmulAvx512, SGL_FROM_AVX2(kMatmulAvx2, kMatmulPortable));
+  return SGL_FROM_AVX512BF16(kMatmulAvx512Bf16, wide);
 }
 
 char* scratch(Purpose purpose, int64_t bytes) {

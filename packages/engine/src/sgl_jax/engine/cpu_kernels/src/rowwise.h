@@ -55,6 +55,16 @@ void normalize(const float* x, const float* scale, float eps, int64_t size, floa
   });
 }
 
+// Su et al. 2021: elements i and i + half are turned by the angle i. `out` may be `x`.
+void rotate(const float* x, const float* cos, const float* sin, int64_t half, float* out) {
+  by_vectors(half, [&](int64_t at, int64_t count) {
+    const Vec first = load_at(x, at, count), second = load_at(x, half + at, count);
+    const Vec c = load_at(cos, at, count), s = load_at(sin, at, count);
+    store_at(out, at, first * c - second * s, count);
+    store_at(out, half + at, second * c + first * s, count);
+  });
+}
+
 inline Vec activated(Activation activation, Vec x) {
   if (activation == Activation::silu) return x / (exp(-x) + 1.0f);
   // Hendrycks & Gimpel 2016, with their tanh.

@@ -1,4 +1,4 @@
-// What the parts of drawing tell each other. sampling_ffi.cc shares rows out among the threads; sampling_row.h draws
+// What the parts of drawing tell each other. sampling_ffi.h shares rows out among the threads; sampling_row.h draws
 // one row's token, once for each instruction set.
 #pragma once
 

@@ -1,8 +1,10 @@
 // What XLA calls for attention: over pages that hold all keys, or from the product for queries, keys and values on.
+#pragma once
+
 #include <utility>
 
 #include "attention.h"
-#include "projected.h"
+#include "projected_ffi.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace sgl::attention {

@@ -1,11 +1,13 @@
 // Writes the step's keys or values to their places in the pool, which is the same memory before and after; or begins
 // with the product for queries, keys and values, and leaves what attention wants.
+#pragma once
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "attention.h"
-#include "projected.h"
+#include "projected_ffi.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
 

@@ -1,5 +1,7 @@
 // Draws the step's tokens from its logits, a row a thread at a time: adjusts the logits of who asks, draws, and gives
 // log-probabilities to who wants them. Rows that ask for nothing are read where they lie.
+#pragma once
+
 #include "sampling.h"
 
 #include <algorithm>
@@ -17,7 +19,9 @@ using Numbers = ffi::Buffer<ffi::S32>;
 using Bits = ffi::Buffer<ffi::U32>;
 using Flags = ffi::Buffer<ffi::PRED>;
 
-const Kernels& kernels() { return SGL_BEST(portable_kernels, avx2_kernels, avx512_kernels); }
+const Kernels& kernels() {
+  return SGL_FROM_AVX512(avx512_kernels, SGL_FROM_AVX2(avx2_kernels, portable_kernels));
+}
 
 ffi::Error handle(Floats logits, Flags greedy, Floats temperature, Numbers top_k, Floats top_p, Floats min_p, Bits seed,
                   Numbers position, ffi::Buffer<ffi::U16> history, Floats penalties, Numbers min_length,

@@ -1,4 +1,6 @@
 // What XLA calls: products with arranged matrices, all of a block that comes after its attention, and rows of matrices.
+#pragma once
+
 #include <algorithm>
 
 #include "rows.h"
