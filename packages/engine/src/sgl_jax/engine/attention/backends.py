@@ -14,6 +14,7 @@ from sgl_jax.engine.attention.cudnn import fresh_attention
 from sgl_jax.engine.attention.native import (
     native_attend_projected,
     native_attention,
+    native_copy_pages,
     native_store_projected,
     native_write,
 )
@@ -29,6 +30,13 @@ class PageWriter(Protocol):
 
     def __call__(self, pages: Pages, vectors_tkd: jax.Array, slots: jax.Array) -> Pages:
         """The pages with float[T, K, D] written to slots int32[T]."""
+
+
+class PageCopier(Protocol):
+    """Copies pages of a pool in all layers; see `copy_pages`."""
+
+    def __call__(self, pool: jax.Array, copies: jax.Array, *, num_pages: int) -> jax.Array:
+        """The pool after the packed copies; `num_pages` are a layer's."""
 
 
 class FreshPrompts(NamedTuple):
@@ -53,6 +61,7 @@ class PagedAttention(NamedTuple):
     store_projected: StoreProjected | None = None
     attend_projected: AttendProjected | None = None
     fresh: FreshPrompts | None = None
+    copy_pages: PageCopier | None = None
 
     @property
     def for_fresh_prompts(self) -> PagedAttention:
@@ -112,7 +121,9 @@ def choose(
 def native(*, exact: bool = False) -> PagedAttention:
     """The CPU kernels, which must be loaded."""
     attend = functools.partial(native_attention, exact=exact)
-    return PagedAttention(attend, native_write, native_store_projected, native_attend_projected)
+    return PagedAttention(
+        *(attend, native_write, native_store_projected, native_attend_projected), copy_pages=native_copy_pages
+    )
 
 
 def pallas(*, interpret: bool = False) -> PagedAttention:

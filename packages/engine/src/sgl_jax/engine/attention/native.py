@@ -38,6 +38,12 @@ def native_write(pages: Pages, vectors_tkd: jax.Array, slots: jax.Array) -> Page
     return Pages(elements, scale, pages.dtype)
 
 
+def native_copy_pages(pool: jax.Array, copies: jax.Array, *, num_pages: int) -> jax.Array:
+    """A pool [layers * num_pages, ...] after copies of pages in every layer, in place; see `copy_pages.pack_copies`."""
+    call = jax.ffi.ffi_call("sgl_copy_pages", jax.ShapeDtypeStruct(pool.shape, pool.dtype), input_output_aliases={0: 0})
+    return call(pool, copies, pages=np.int64(num_pages))
+
+
 def native_store_projected(
     qkv_tf: jax.Array,
     key_pages: Pages,

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 HANDLERS: dict[str, str] = {
     "sgl_attend_projected": "sgl_attend_projected",
     "sgl_attention": "sgl_attention",
+    "sgl_copy_pages": "sgl_copy_pages",
     "sgl_draw": "sgl_draw",
     "sgl_finish_block": "sgl_finish_block",
     "sgl_kv_write": "sgl_kv_write",

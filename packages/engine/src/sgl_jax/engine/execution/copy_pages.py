@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from jax import lax
 
+from sgl_jax.engine.attention.backends import PageCopier
 from sgl_jax.engine.execution.step import Pools
 from sgl_jax.engine.plan import PageCopy
 
@@ -25,11 +26,12 @@ def pack_copies(copies: Sequence[PageCopy]) -> npt.NDArray[np.int32]:
     return packed
 
 
-def make_copy_pages(num_pages: int) -> Callable[[Pools, jax.Array], Pools]:
+def make_copy_pages(num_pages: int, copier: PageCopier | None = None) -> Callable[[Pools, jax.Array], Pools]:
     """The program: one copy after the other, each in all layers, so that it costs as much as there are.
 
     Args:
         num_pages: of a layer; a pool holds those of one layer or of several, one after the other.
+        copier: does it, where there is a kernel for it.
     """
 
     def moved(array: jax.Array, source: jax.Array, target: jax.Array) -> jax.Array:
@@ -39,6 +41,9 @@ def make_copy_pages(num_pages: int) -> Callable[[Pools, jax.Array], Pools]:
         return lax.dynamic_update_slice_in_dim(layers, page, target, axis=1).reshape(array.shape)
 
     def copy_pages(pools: Pools, packed: jax.Array) -> Pools:
+        if copier is not None:
+            return jax.tree.map(lambda array: copier(array, packed, num_pages=num_pages), pools)
+
         def one(index: jax.Array, before: Pools) -> Pools:
             return jax.tree.map(lambda array: moved(array, packed[1 + index], packed[1 + MOST + index]), before)
 

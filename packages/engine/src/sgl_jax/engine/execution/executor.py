@@ -49,7 +49,7 @@ from sgl_jax.engine.sampling_params import SamplingParams
 
 logger = logging.getLogger(__name__)
 
-_DELTA_CHUNK = 256
+_DELTA_CHUNK = 2048
 _COMPILE_THREADS = 4
 _GPU_WARM_RUNS = 3
 """XLA runs a step plainly first, captures its CUDA graph the second time and replays it from the third on."""
@@ -267,7 +267,8 @@ class DeviceExecutor:
         return self._write_pages
 
     def _compile_copy(self) -> jax.stages.Compiled:
-        copy_pages, packed = make_copy_pages(self.num_pages), self._shape(2 * MOST + 1)
+        copy_pages = make_copy_pages(self.num_pages, self._model.attention.copy_pages)
+        packed = self._shape(2 * MOST + 1)
         self._copy = self._compile_small(
             *("copy pages", copy_pages, self._pools, packed), donate=(0,), returns=self._pool_cut
         )
