@@ -85,6 +85,12 @@ def test_the_generation_config_adds_end_tokens(tmp_path: Path) -> None:
     assert resolve(str(tmp_path)).spec().eos_token_ids == (2, 7)
 
 
+def test_end_tokens_outside_the_vocabulary_are_none(tmp_path: Path) -> None:
+    single(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [-1, CONFIG["vocab_size"], 0]}))
+    assert resolve(str(tmp_path)).spec().eos_token_ids == (2, 0)
+
+
 def test_a_gguf_file_and_a_folder_with_one(tmp_path: Path) -> None:
     path = gguf(tmp_path / "model.Q4.gguf")
     for given in (path, tmp_path):

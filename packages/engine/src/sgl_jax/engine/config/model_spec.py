@@ -62,6 +62,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         max_position_embeddings: the longest sequence; with dynamic scaling that is beyond the trained length.
         head_dim: width of a head; with latent attention, of the part that is rotated.
         norm_eps: `rms_norm_eps`, or `layer_norm_eps` of families with that norm.
+        eos_token_ids: those in the vocabulary; some configs say -1 for none.
         raw: the whole config, for what only one family knows.
     """
 
@@ -132,7 +133,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
                 attention_bias=bool(config.get("attention_bias", False)),
                 mlp_bias=bool(config.get("mlp_bias", False)),
                 bos_token_id=_first(config.get("bos_token_id")),
-                eos_token_ids=_token_ids(config, generation_config or {}),
+                eos_token_ids=_ends(config["vocab_size"], config, generation_config or {}),
                 raw=config,
             )
         except (TypeError, ValueError, OverflowError) as error:
@@ -203,10 +204,10 @@ def _first(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _token_ids(*configs: dict[str, Any]) -> tuple[int, ...]:
+def _ends(vocab_size: int, *configs: dict[str, Any]) -> tuple[int, ...]:
     found: list[int] = []
     for config in configs:
         value = config.get("eos_token_id")
         ids = value if isinstance(value, list) else [] if value is None else [value]
         found.extend(int(token) for token in ids)
-    return tuple(dict.fromkeys(found))
+    return tuple(token for token in dict.fromkeys(found) if 0 <= token < vocab_size)
