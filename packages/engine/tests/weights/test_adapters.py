@@ -97,6 +97,23 @@ def test_gpt_oss_experts_packed_as_mxfp4() -> None:
             assert read[f"{EXPERTS}.2.{part}.weight"][row].tolist() == first + second
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"down_proj": (5, 5, 3)},
+        {"down_proj": (6, 5)},
+        {"down_proj_blocks": (5, 10, 2, 16), "down_proj_scales": (5, 10, 2)},
+        {"down_proj_blocks": (6, 10, 32), "down_proj_scales": (6, 10, 2)},
+    ],
+    ids=["too few", "misshapen", "too few packed", "misshapen packed"],
+)
+def test_experts_that_a_checkpoint_does_not_hold(stored: dict[str, tuple[int, ...]]) -> None:
+    tensors = {f"{EXPERTS}.{name}": np.zeros(shape, np.uint8) for name, shape in stored.items()}
+    source = adapt(Memory(tensors), spec_of("GptOssForCausalLM"))
+    with pytest.raises(ModelLoadError, match=r"do not fit config\.json: .*down_proj.* holds no .*\.down_proj\.weight"):
+        _ = [source.shape(name) for name in source.names()]
+
+
 def test_mxfp4_of_one_byte() -> None:
     blocks, scales = np.zeros((1, 1, 16), np.uint8), np.asarray([[128]], np.uint8)
     blocks[0, 0, :2] = 0x72, 0xF1  # 2 = 1.0, 7 = 6.0; 1 = 0.5, 15 = -6.0, all doubled

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sgl_jax.engine.errors import ModelLoadError
 from sgl_jax.engine.quantization.formats import PackFormat
 from sgl_jax.engine.weights.source import HostArray, TensorSource
 
@@ -49,11 +50,20 @@ class AdaptedSource:
         return frozenset(self._tensors)
 
     def shape(self, name: str) -> Shape:
-        """The shape that `read` will return."""
+        """The shape that `read` will return.
+
+        Raises:
+            ModelLoadError: the checkpoint's tensor has no such part.
+        """
         origin = self._tensors[name]
         if isinstance(origin, str):
             return self._source.shape(origin)
-        shape: Shape = origin.shape(*(self._source.shape(source) for source in origin.sources))
+        stored = [self._source.shape(source) for source in origin.sources]
+        try:
+            shape: Shape = origin.shape(*stored)
+        except (IndexError, ValueError) as error:
+            held = ", ".join(f"{source} {list(form)}" for source, form in zip(origin.sources, stored, strict=True))
+            raise ModelLoadError(f"The weights do not fit config.json: {held} holds no {name}.") from error
         return shape
 
     def dtype(self, name: str) -> np.dtype[Any]:

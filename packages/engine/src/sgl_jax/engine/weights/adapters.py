@@ -68,7 +68,9 @@ def _gpt_oss(name: str, spec: ModelSpec) -> Tensors:
         scales = name.removesuffix("_blocks") + "_scales"
         return {
             expert_name(expert, f"{part}.weight"): Derived(
-                (name, scales), functools.partial(_unpack, expert, which), functools.partial(_unpacked_shape, which)
+                (name, scales),
+                functools.partial(_unpack, expert, which),
+                functools.partial(_unpacked_shape, expert, which),
             )
             for expert in range(spec.raw["num_local_experts"])
             for part, which in rows.items()
@@ -113,8 +115,10 @@ def _unpack(expert: int, which: slice, blocks: HostArray, scales: HostArray) -> 
     return dequantize(blocks[expert, which], scales[expert, which])
 
 
-def _unpacked_shape(which: slice, blocks: tuple[int, ...], scales: tuple[int, ...]) -> tuple[int, ...]:
-    _, rows, groups, width = blocks
+def _unpacked_shape(expert: int, which: slice, blocks: tuple[int, ...], scales: tuple[int, ...]) -> tuple[int, ...]:
+    experts, rows, groups, width = blocks
+    if expert >= experts:
+        raise IndexError(expert)
     return len(range(rows)[which]), groups * width * 2
 
 
