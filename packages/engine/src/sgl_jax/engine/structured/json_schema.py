@@ -8,6 +8,7 @@ does not. Here these places are rewritten, always to what fits the schema too, o
 - a pattern's `[^"]` allows a quotation mark, unless it excludes some control character too;
 - an object's further properties may repeat a name, so that fewer remain than were counted;
 - `oneOf` is read as `anyOf`: right only if no two branches have a value in common;
+- a `multipleOf` takes time and memory by the number of its remainders;
 - names of formats that nobody defined are errors to it, and mean nothing to the standard.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 from sgl_jax.engine.structured import formats
 from sgl_jax.engine.structured.disjoint import Disjointness
+from sgl_jax.engine.structured.multiples import MOST_REMAINDERS, Multiples
 from sgl_jax.engine.structured.subschemas import resolve, subschemas
 
 _UNSUPPORTED = (
@@ -80,6 +82,7 @@ class _Place(NamedTuple):
     schema: dict[str, Any]
     path: str
     disjointness: Disjointness
+    multiples: Multiples
 
 
 def prepare(schema: Any, *, lenient: bool = False) -> str:
@@ -98,7 +101,8 @@ def prepare(schema: Any, *, lenient: bool = False) -> str:
         raise ValueError("a JSON schema must be an object")
     schema.pop("x-guidance", None)  # the library's options are ours to set
     disjointness = Disjointness(schema, follows_references=not _has_inner_ids(schema))
-    places = [_Place(found, path, disjointness) for path, found in _all_schemas(schema)]
+    multiples = Multiples()
+    places = [_Place(found, path, disjointness, multiples) for path, found in _all_schemas(schema)]
     for place in places:
         for rule in _RULES:
             try:
@@ -230,6 +234,17 @@ def _tighten(schema: dict[str, Any], keyword: str, direction: int, path: str) ->
         schema[keyword] = math.nextafter(float(bound), direction * math.inf)
 
 
+def _multiple_of(place: _Place) -> None:
+    divisor = place.schema.get("multipleOf")
+    if isinstance(divisor, bool) or not isinstance(divisor, int | float) or place.multiples.allows(divisor):
+        return
+    del place.schema["multipleOf"]
+    raise ValueError(
+        f"'multipleOf' at {place.path} is {divisor}; without zeros at the end, all of a schema together may have a sum "
+        f"and a least common multiple of {MOST_REMAINDERS}"
+    )
+
+
 def _patterns(place: _Place) -> None:
     schema = place.schema
     if "pattern" in schema:
@@ -289,6 +304,7 @@ _RULES: tuple[Callable[[_Place], None], ...] = (
     _unsupported,
     _constants,
     _bounds,
+    _multiple_of,
     _format,
     _patterns,
     _property_counts,
