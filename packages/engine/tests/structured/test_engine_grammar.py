@@ -11,6 +11,7 @@ from sgl_jax.engine.engine import Engine
 from sgl_jax.engine.errors import InvalidRequestError
 from sgl_jax.engine.grammar import ANY_OBJECT, Grammar
 from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.structured import compiler
 
 SCHEMA = {
     "type": "object",
@@ -92,4 +93,14 @@ def test_a_refused_grammar_harms_nobody(engine, alone):
             prompt_ids=[PROMPTS[0]], sampling=drawn(Grammar(kind="json_schema", text='{"uniqueItems": true}'), 1)
         )
     assert refusal.value.param == "grammar"
+    assert engine.generate(prompt_ids=[PROMPTS[0]], sampling=FREE)[0].token_ids == alone.token_ids
+
+
+def test_a_mistake_of_the_compiler_ends_one_request(engine, alone, monkeypatch):
+    def translate(grammar: Grammar, special_tokens: dict[str, int]) -> str:
+        raise TypeError("unforeseen")
+
+    monkeypatch.setattr(compiler, "translate", translate)
+    with pytest.raises(InvalidRequestError, match="TypeError: unforeseen"):
+        engine.generate(prompt_ids=[PROMPTS[1]], sampling=drawn(Grammar(kind="regex", text="never compiled yet"), 1))
     assert engine.generate(prompt_ids=[PROMPTS[0]], sampling=FREE)[0].token_ids == alone.token_ids

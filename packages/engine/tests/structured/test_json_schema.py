@@ -99,6 +99,7 @@ REFUSED = [
     ({"type": "string", "minLength": 2, "maxLength": 1}, "minLength"),
     ({"properties": []}, "'properties' at # must be an object"),
     ({"items": {"allOf": {}}}, "'allOf' at #/items must be a list"),
+    ({"minimum": "1", "exclusiveMinimum": 0}, "'minimum' at # must be a number"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -12,6 +13,8 @@ from sgl_jax.engine.grammar import Grammar
 from sgl_jax.engine.scheduling.request import Request
 from sgl_jax.engine.structured.compiler import COMPILE_SECONDS, GrammarCompiler
 from sgl_jax.engine.structured.constraint import Constraint, GrammarFailedError
+
+logger = logging.getLogger(__name__)
 
 
 class _Entry(NamedTuple):
@@ -81,4 +84,7 @@ def _outcome(entry: _Entry) -> list[SglJaxError | None]:
         return [error]
     except GrammarFailedError as error:
         return [InvalidRequestError(str(error), "grammar")]
+    except Exception as error:  # a mistake of ours, which must not end the other requests
+        logger.exception("compiling a grammar failed")
+        return [InvalidRequestError(f"The grammar cannot be compiled ({type(error).__name__}: {error}).", "grammar")]
     return [None]

@@ -59,6 +59,7 @@ _SHAPES: tuple[tuple[tuple[type, ...], str, tuple[str, ...]], ...] = (
     ((dict,), "an object", ("$defs", "definitions", "patternProperties", "properties")),
     ((list,), "a list", ("allOf", "anyOf", "enum", "oneOf", "prefixItems", "required")),
     ((str,), "a string", ("$ref", "format", "pattern")),
+    ((int, float), "a number", ("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum")),
 )
 _OPTIONS: dict[str, Any] = {
     # Whitespace as models like to write it, but no endless run of it: at high temperature those never close.
