@@ -12,7 +12,7 @@ import pytest
 from sgl_jax.engine.errors import InvalidRequestError
 from sgl_jax.engine.grammar import MAX_GRAMMAR_CHARACTERS, Grammar
 from sgl_jax.engine.structured.constraint import Constraint
-from sgl_jax.engine.structured.mask import MaskRow
+from sgl_jax.engine.structured.mask import MaskRow, allows
 from sgl_jax.engine.text.tokenizer import Tokenizer
 
 EOS = 2
@@ -152,3 +152,26 @@ def test_size_and_depth_are_bounded():
     with pytest.raises(InvalidRequestError, match="deeper"):
         Grammar(kind="json_schema", text='{"items":' * 10_000).validate()
     Grammar(kind="json_schema", text=json.dumps(PERSON)).validate()
+
+
+WITHOUT_END = [{"type": "regex", "pattern": "a+"}, {"type": "const_string", "value": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("ebnf", 'start: ("x" | "y") /a+/ "a"'),
+        ("ebnf", '%llguidance {"no_forcing": false}\nstart: ("x" | "y") %lark {\nstart: /a+/ "a"\n}'),
+        (
+            "structural_tag",
+            json.dumps({"type": "sequence", "elements": [{"type": "const_string", "value": "x"}, *WITHOUT_END]}),
+        ),
+    ],
+    ids=["ebnf", "nested", "tag"],
+)
+def test_a_text_that_goes_on_for_ever_is_drawn_token_by_token(compiled, tokenizer, kind, text):
+    constraint = compiled(kind, text)
+    for token in (tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "xaaa"):
+        assert allows(constraint.allowed(), token)
+        constraint.accept(token)
+        assert constraint.forced() == []

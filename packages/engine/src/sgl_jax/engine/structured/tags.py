@@ -25,6 +25,12 @@ from sgl_jax.engine.structured.tag_tree import (
     read_tree,
 )
 
+NOTHING_FORCED = '%llguidance {"no_forcing": true}'
+"""A line of Lark: even a text that can go on in one way is drawn token by token.
+
+Where a regular expression of its own swallows what must follow it (`/a+/ "a"`), that text has no end, and llguidance
+looks for it.
+"""
 _TEXT = "TEXT"
 _NOTHING = '""'
 
@@ -41,14 +47,21 @@ def structural_tag(text: str, special_tokens: Mapping[str, int]) -> str:
     """
     writer = _Writer(special_tokens)
     start = writer.write(read_tree(text))
-    return "\n".join(["%llguidance {}", f"start: {start}", rf"{_TEXT}: /(.|\n)*/", *writer.rules]) + "\n"
+    header = NOTHING_FORCED if writer.has_regex else "%llguidance {}"
+    return "\n".join([header, f"start: {start}", rf"{_TEXT}: /(.|\n)*/", *writer.rules]) + "\n"
 
 
 class _Writer:
-    """Writes expressions, and rules for what needs a name."""
+    """Writes expressions, and rules for what needs a name.
+
+    Attributes:
+        rules: written so far.
+        has_regex: whether a regular expression of the caller's is in them.
+    """
 
     def __init__(self, special_tokens: Mapping[str, int]) -> None:
         self.rules: list[str] = []
+        self.has_regex = False
         self._special_tokens = special_tokens
         spelled = sorted(special_tokens, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, spelled))) if spelled else None
@@ -61,6 +74,7 @@ class _Writer:
             case JsonSchema(schema, lenient):
                 return f"%json {prepare(schema, lenient=lenient)}"
             case Regex(pattern):
+                self.has_regex = True
                 return _regex(pattern)
             case AnyText():
                 return _TEXT

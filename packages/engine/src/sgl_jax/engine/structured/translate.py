@@ -10,7 +10,7 @@ from llguidance import LLMatcher, grammar_from
 
 from sgl_jax.engine.grammar import Grammar
 from sgl_jax.engine.structured.json_schema import prepare
-from sgl_jax.engine.structured.tags import structural_tag
+from sgl_jax.engine.structured.tags import NOTHING_FORCED, structural_tag
 
 
 def translate(grammar: Grammar, special_tokens: Mapping[str, int]) -> str:
@@ -32,8 +32,10 @@ def translate(grammar: Grammar, special_tokens: Mapping[str, int]) -> str:
             return LLMatcher.grammar_from_lark(f"%llguidance {{}}\nstart: CHOICE\nCHOICE: {choices}\n")
         case "structural_tag":
             return LLMatcher.grammar_from_lark(structural_tag(grammar.text, special_tokens))
-        case kind:
-            return grammar_from(kind, grammar.text)
+        case "ebnf":
+            return LLMatcher.grammar_from_lark(f"{grammar_from('ebnf', grammar.text)}\n{NOTHING_FORCED}\n")
+        case "regex":
+            return LLMatcher.grammar_from_regex(grammar.text)
 
 
 def _choices(text: str) -> list[str]:
