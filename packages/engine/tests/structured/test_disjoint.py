@@ -37,6 +37,7 @@ APART = [
     ({"const": None}, {"type": "string"}),
     ({"const": True}, {"const": 1}),
     ({"type": "integer", "maximum": 3}, {"type": "number", "minimum": 4}),
+    ({"type": "integer", "maximum": -(10**400)}, {"type": "number", "minimum": 10**400}),
     ({"type": "number", "exclusiveMaximum": 0}, {"type": "number", "minimum": 0}),
     (ref("cat"), ref("dog")),
     (ref("cat"), {"allOf": [ref("dog"), {"properties": {"age": {}}}]}),
