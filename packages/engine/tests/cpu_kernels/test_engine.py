@@ -43,3 +43,17 @@ def test_auto_means_bfloat16_matrices(kernels, tiny_folder):
     assert summary["dtype"] == "bfloat16"
     assert alone == native[0]
     assert all(len(answer) == 12 for answer in native)
+
+
+def test_what_is_rounded_depends_neither_on_chunks_nor_on_the_cache(kernels, tiny_folder):
+    prompt = list(range(20, 53))  # one token more than a chunk
+    scored = SamplingParams(temperature=0, max_new_tokens=1, logprobs=0)
+    found = []
+    for chunk in (32, 64):
+        options = {**OPTIONS, "chunked_prefill_size": chunk, "precompile_token_paddings": (chunk,)}
+        with Engine(str(tiny_folder), **options, cpu_kernels="native") as engine:
+            for cached in (0, 31):
+                (answer,) = engine.generate(prompt_ids=[prompt], sampling=scored)
+                assert answer.cached_tokens == cached
+                found.append(answer.logprobs[0].logprob)
+    assert len(set(found)) == 1, found

@@ -129,10 +129,11 @@ class Request:
     def reusable(self) -> list[int]:
         """The leading tokens that may come from the prefix cache.
 
-        Never the last one: its logits draw the next. Nor those whose logits say how likely the prompt is, or whose
-        outputs make the embedding.
+        Never the last two: the last one's logits draw the next token, and by itself it would be computed otherwise
+        than in a prompt (see `Budget`). Nor those whose logits say how likely the prompt is, or whose outputs make the
+        embedding.
         """
-        count = len(self.token_ids) - 1
+        count = max(len(self.token_ids) - 2, 0)
         if self.scores is not None:
             count = min(count, self.scores.num_reusable)
         if self.pooling is not None:

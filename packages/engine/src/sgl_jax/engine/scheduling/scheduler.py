@@ -54,6 +54,7 @@ class Scheduler:
         self._arrivals = 0
         self._page_size = page_size
         self._limits = limits
+        self._max_slots = max_slots
         self._most_pages = cache.window.most_pages(limits.max_chunk)
         self._free_slots = list(range(max_slots - 1, -1, -1))
 
@@ -95,7 +96,7 @@ class Scheduler:
         Running requests come first and in order of admission, so that neither a long prompt nor a
         full queue can starve them; what remains of the budget admits waiting ones.
         """
-        budget = Budget(self._limits)
+        budget = Budget(self._limits, self._max_slots)
         planned: list[tuple[Request, SlotPlan]] = []
         copies: list[PageCopy] = []
         self.cache.begin_step()
@@ -108,6 +109,8 @@ class Scheduler:
                 budget.spend(count)
         while budget.remaining and (admitted := self._admit(copies)) is not None:
             count = budget.grant(admitted.num_uncomputed)
+            if not count:
+                break  # too little is left for a part of it
             planned.append((admitted, self._plan(admitted, count)))
             budget.spend(count)
         if not planned:
