@@ -176,6 +176,21 @@ def test_where_a_sequence_ended_the_next_one_goes_on():
     assert begun(cache, [1] * 9) == (0, 0)
 
 
+def test_what_follows_a_prompt_seen_before_is_found_again():
+    cache = PrefixCache(10, 4, within_pages=True)
+    finished(cache, [1] * 4)
+    held = cache.match(
+        [1] * 2
+    )  # a prompt's last tokens are always computed, here on a page like the one that is cached
+    held.pages += cache.allocate(3)
+    cache.keep(held, [1] * 4, 4)
+    cache.keep_all(held, [1] * 4 + [2] * 5, 9)
+    cache.check_integrity([held])
+    cache.release(held)
+    assert begun(cache, [1] * 4 + [2] * 8) == (2, 1)
+    assert (cache.num_cached, cache.num_available) == (3, 10)
+
+
 def test_whole_pages_only_unless_asked():
     cache = PrefixCache(10, 4)
     held = cache.match([1] * 6)

@@ -146,6 +146,8 @@ class PrefixCache:
 
     def keep_all(self, held: Holding, tokens: Sequence[int], num_computed: int) -> None:
         """As `keep`, and the last page too though it is not full: for `like`, when its owner will write no more."""
+        if held.num_kept and held.node is None and not self._windowed:
+            self._adopt(held, tokens)
         self.keep(held, tokens, num_computed)
         known = tokens[:num_computed]
         if self._within_pages and len(known) % self._page_size:
@@ -170,6 +172,22 @@ class PrefixCache:
             node.priority = held.priority
             node.step = self._step
         self._pool.share(node.page for node in new)
+
+    def _adopt(self, held: Holding, tokens: Sequence[int]) -> None:
+        """Where pages of the tree hold the same tokens as the sequence's own, makes it hold these instead.
+
+        A prompt seen before computes its last tokens again, on pages of its own; what follows them can hang below
+        those of the first time only.
+        """
+        path = self._tree.match(tokens[: held.num_kept * self._page_size], held.salt)
+        for index, node in enumerate(path):
+            own = held.pages[index]
+            if node.page != own:
+                self._unused -= self._pool.references(node.page) == 1
+                self._pool.share((node.page,))
+                held.pages[index] = node.page
+                self._let_go((own,))
+        held.num_kept, held.node = len(path), path[-1] if path else None
 
     def advance(self, held: Holding, tokens: Sequence[int], num_computed: int) -> None:
         """Lets go of the pages behind the window of a step that begins at position `num_computed`.
