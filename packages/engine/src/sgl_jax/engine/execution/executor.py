@@ -256,7 +256,8 @@ class DeviceExecutor:
         function: Callable[..., Scores | Pooled] = make_score(model) if draws else make_pool(model, self.max_slots)
         hidden = self._shape(self.limits.max_tokens, self._hidden_size, dtype=self._model.activation_dtype)
         inputs = jax.tree.map(lambda array: self._shape(*array.shape), self._look_inputs(StepPlan(())))
-        self._look = self._compile_small("score" if draws else "pool", function, self._ends, hidden, inputs)
+        name = "score" if draws else f"pool of {self.max_slots}"  # which no argument shows
+        self._look = self._compile_small(name, function, self._ends, hidden, inputs)
         return self._look
 
     def _compile_write_pages(self) -> jax.stages.Compiled:
