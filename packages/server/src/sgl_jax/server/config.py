@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -92,15 +93,15 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(f"--port must lie between 0 and 65535, got {self.port}.")
         if self.max_body_bytes < 1:
             raise ConfigError(f"--max-body-bytes must be at least 1, got {self.max_body_bytes}.")
-        if self.drain_seconds < 0:
-            raise ConfigError(f"--drain-seconds must be at least 0, got {self.drain_seconds}.")
+        if not 0 <= self.drain_seconds < math.inf:
+            raise ConfigError(f"--drain-seconds must be a number of at least 0, got {self.drain_seconds}.")
         if self.ssl_keyfile is not None and self.ssl_certfile is None:
             raise ConfigError("--ssl-keyfile needs --ssl-certfile: the certificate that the key belongs to.")
         for flag, key in (("--api-key", self.api_key), ("--admin-api-key", self.admin_api_key)):
             if key is not None and (not key or not key.isascii() or key != key.strip()):
                 raise ConfigError(f"{flag} must be ASCII text without spaces around it; try 'openssl rand -hex 32'.")
         for name in ("max_body_seconds", "max_request_seconds", "max_stall_seconds"):
-            if (seconds := getattr(self, name)) is not None and seconds <= 0:
+            if (seconds := getattr(self, name)) is not None and not seconds > 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must be above 0, got {seconds}.")
         if self.max_stored_responses < 0:
             raise ConfigError(f"--max-stored-responses must be 0 or more, got {self.max_stored_responses}.")
