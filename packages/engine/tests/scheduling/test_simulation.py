@@ -203,6 +203,23 @@ def test_within_a_window_a_copied_page_leaves_room_for_the_chunk_behind_it():
     assert core.stats().cached_tokens_total == 46
 
 
+def test_only_what_finds_no_free_slot_counts_as_queued():
+    core = make_core(max_slots=3, max_queued_requests=2)
+    sampling = SamplingParams(max_new_tokens=8, ignore_eos=True)
+
+    def refused(*ids):
+        for request_id in ids:
+            core.submit(GenerateRequest(request_id=request_id, prompt_ids=[1], sampling=sampling))
+        outputs = core.step()
+        ends = zip(outputs.request_ids, outputs.deltas, strict=True)
+        return [request_id for request_id, delta in ends if delta.finish and delta.finish.code == "queue_full"]
+
+    assert refused(*"abcdefg") == ["f", "g"], "three run and two wait, though no step has been planned yet"
+    assert refused("h") == ["h"]
+    core.abort(["a", "d", "e"])
+    assert refused(*"ijkl") == ["l"]
+
+
 def test_the_host_path_never_imports_jax():
     program = (
         "import sys, runpy; "

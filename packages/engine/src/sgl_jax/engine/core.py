@@ -56,7 +56,7 @@ class EngineCore:
     Args:
         executor: runs the plans.
         info: facts that do not change while the engine lives; its `max_model_len` falls to what the pool can carry.
-        max_queued_requests: waiting requests beyond which new ones are refused.
+        max_queued_requests: requests waiting for a slot beyond which new ones are refused.
         random_seed: base of the seeds given to requests that bring none.
         prefix_cache: keep the pages of past prompts and answers for those that begin the same way.
         schedule_policy: order of admission, see `WaitingQueue`.
@@ -201,7 +201,7 @@ class EngineCore:
             raise InvalidRequestError("The prompt is empty: at least one token is needed.", "prompt")
         if min(prompt) < 0 or max(prompt) >= self.info.vocab_size:
             raise InvalidRequestError(f"Prompt token ids must lie in [0, {self.info.vocab_size}).", "prompt")
-        if len(self._scheduler.waiting) + len(self._compiling) >= self._max_queued_requests:
+        if self._scheduler.backlog(len(self._compiling)) >= self._max_queued_requests:
             raise QueueFullError(f"{self._max_queued_requests} requests are waiting already; try again later.")
         longest = self.info.max_model_len
         if request.embedding is not None:

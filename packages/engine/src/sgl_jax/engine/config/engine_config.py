@@ -44,7 +44,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_total_tokens: KV pool size in tokens; None sizes it from free memory.
         mem_fraction_static: share of device memory for weights and KV pool; None is the device's default.
         max_running_requests: sequences in flight at most; None is the device's default.
-        max_queued_requests: sequences waiting at most; beyond it requests are refused.
+        max_queued_requests: sequences waiting for a slot at most; beyond it requests are refused.
         chunked_prefill_size: prompt tokens of one request computed in one step at most.
         max_prefill_tokens: prompt tokens of all requests computed in one step at most.
         schedule_policy: order of admission: `fcfs`, `lpm` (longest cached prefix) or `priority`.

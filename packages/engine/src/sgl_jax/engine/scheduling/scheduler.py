@@ -52,6 +52,7 @@ class Scheduler:
         self.running: dict[str, Request] = {}
         self.preempted_total = 0
         self._arrivals = 0
+        self._arrivals_seen = 0
         self._page_size = page_size
         self._limits = limits
         self._max_slots = max_slots
@@ -71,6 +72,15 @@ class Scheduler:
     def awaits_result(self) -> bool:
         """Whether a running request cannot be planned before its last token is committed: its grammar must see it."""
         return any(request.num_pending and request.constraint is not None for request in self.running.values())
+
+    def backlog(self, coming: int) -> int:
+        """Requests that find no free slot, or that a step has passed over although there was one.
+
+        Args:
+            coming: requests that will be added later.
+        """
+        new = self._arrivals - self._arrivals_seen + coming
+        return len(self.waiting) + coming - min(new, len(self._free_slots))
 
     def has_work(self) -> bool:
         """Whether any request is not finished yet."""
@@ -100,6 +110,7 @@ class Scheduler:
         planned: list[tuple[Request, SlotPlan]] = []
         copies: list[PageCopy] = []
         self.cache.begin_step()
+        self._arrivals_seen = self._arrivals
         for request in list(self.running.values()):
             if request.slot is None:
                 continue  # preempted by a request before it in this very loop
