@@ -266,6 +266,22 @@ async def test_prompt_too_long_has_its_code(http: httpx.AsyncClient) -> None:
     assert error["code"] == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": [5] * 512, "max_tokens": 0, "echo": True}),
+        ("/generate", {"input_ids": [5] * 512, "sampling_params": {"max_new_tokens": 0}}),
+    ],
+)
+async def test_a_prompt_without_an_answer_may_fill_the_window(
+    http: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    assert (await http.post(path, json=body)).status_code == 200
+    prompt = "prompt" if "prompt" in body else "input_ids"
+    error = check_shape(await http.post(path, json={**body, prompt: [5] * 513}), 400)
+    assert (error["param"], error["code"]) == (prompt, "context_length_exceeded")
+
+
 async def test_unknown_model(http: httpx.AsyncClient) -> None:
     error = check_shape(await http.post(CHAT, json={"model": "gpt-4", "messages": HI}), 404)
     assert (error["code"], error["param"]) == ("model_not_found", "model")

@@ -100,15 +100,15 @@ def check_ids(ids: Sequence[int], vocab_size: int, param: str) -> None:
         raise bad_request(f"{param} must hold token ids in [0, {vocab_size}), got {bad}.", param)
 
 
-def room_after(prompts: Sequence[Prompt], info: EngineInfo, param: str) -> int:
-    """How many tokens may follow the longest of the prompts; at least 1.
+def room_after(prompts: Sequence[Prompt], info: EngineInfo, param: str, *, is_answered: bool = True) -> int:
+    """How many tokens may follow the longest of the prompts; at least 1, or 0 where no answer is asked for.
 
     Raises:
         ApiError: 400 (`context_length_exceeded`) when a prompt leaves no room.
     """
     longest = max(len(prompt.ids) for prompt in prompts)
     window = info.max_model_len
-    if longest >= window:
+    if longest + is_answered > window:
         raise bad_request(
             # By the first words, which are OpenAI's, clients know what to do.
             f"This model's maximum context length is {window} tokens for prompt and answer together; the prompt alone "

@@ -41,7 +41,7 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
     shown = asked_logprobs(body, count)
     for one, path, prompt, grammar, logprobs in zip(params, paths, prompts, asked, shown, strict=True):
         refuse_unsupported(one, path)
-        room = room_after([prompt], info, _field(body))
+        room = room_after([prompt], info, _field(body), is_answered=one.max_new_tokens != 0)
         sampling.append(logprobs.asked_of(_sampling(one, path, room, grammar)))
         check_sampling(sampling[-1], info, room, _renames(path, grammar), len(prompt.ids))
     job_id = uuid.uuid4().hex

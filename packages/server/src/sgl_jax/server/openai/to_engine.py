@@ -235,7 +235,7 @@ def _job(
     if body.stream and body.prompt_logprobs is not None:
         raise bad_request("prompt_logprobs does not come in a stream; send one of both.", "prompt_logprobs")
     n = body.n or 1 if n is None else n
-    room = room_after(prompts, info, renames.get("prompt", "prompt"))
+    room = room_after(prompts, info, renames.get("prompt", "prompt"), is_answered=max_new_tokens != 0)
     if dialect.lowers_max_tokens and max_new_tokens is not None:
         max_new_tokens = min(max_new_tokens, room)
     sampling = msgspec.structs.replace(_sampling(body, max_new_tokens, logprobs), prompt_logprobs=prompt_logprobs)
