@@ -179,9 +179,7 @@ def test_where_a_sequence_ended_the_next_one_goes_on():
 def test_what_follows_a_prompt_seen_before_is_found_again():
     cache = PrefixCache(10, 4, within_pages=True)
     finished(cache, [1] * 4)
-    held = cache.match(
-        [1] * 2
-    )  # a prompt's last tokens are always computed, here on a page like the one that is cached
+    held = cache.match([1] * 2)  # its last two tokens are computed, on a page like the one that is cached
     held.pages += cache.allocate(3)
     cache.keep(held, [1] * 4, 4)
     cache.keep_all(held, [1] * 4 + [2] * 5, 9)

@@ -138,6 +138,19 @@ def test_a_library_that_is_there_is_not_built_again(kernels, monkeypatch):
     assert library._load(kernels.path.parent).path == kernels.path
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such modes there")
+def test_a_library_that_others_could_have_left_is_not_loaded(sources, compiler, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    made, recipe = library.find(folder)
+    build.build(made, recipe)
+    assert folder.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda _: pytest.fail("loaded"))
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        with pytest.raises(library.Unavailable, match="chmod go-w"):
+            library._load(folder)
+
+
 def test_a_complaint_of_the_compiler_is_told(sources, compiler, tmp_path):
     (sources / "two.cc").write_text("int answer() { return nothing; }\n")
     with pytest.raises(build.BuildError, match="nothing"):

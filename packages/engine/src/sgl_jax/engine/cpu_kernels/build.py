@@ -95,7 +95,7 @@ def build(library: Path, recipe: Recipe) -> None:
         BuildError: the compiler failed, or the folder cannot be written.
     """
     try:
-        library.parent.mkdir(parents=True, exist_ok=True)
+        library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone(library.parent), tempfile.TemporaryDirectory(prefix=".build-", dir=library.parent) as scratch:
             if not library.exists():
                 os.replace(_compile(Path(scratch), recipe), library)

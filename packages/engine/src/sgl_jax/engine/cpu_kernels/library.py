@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -74,7 +75,7 @@ def load(folder: Path) -> Library:
     """Builds the kernels if `folder` does not hold them yet, loads and registers them. Later calls return at once.
 
     Raises:
-        Unavailable: no compiler, or it failed.
+        Unavailable: no compiler, or it failed, or others may write to the folder.
     """
     global _loaded
     with _lock:
@@ -128,6 +129,7 @@ def _load(folder: Path) -> Library:
             logger.info("compiling the CPU kernels with %s, once", compiler.version)
             build(path, recipe)
             logger.info("compiled the CPU kernels in %.1f s", time.perf_counter() - begin)
+        _refuse_what_others_may_write(path.parent)
         handle = ctypes.CDLL(str(path))
     except (BuildError, OSError) as error:
         raise Unavailable(f"{compiler.command[-1]} could not build them ({error})") from error
@@ -135,3 +137,16 @@ def _load(folder: Path) -> Library:
     for name, symbol in HANDLERS.items():
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(handle, symbol)), platform="cpu")
     return Library(path, compiler.version, handle.sgl_isa_name().decode(), handle)
+
+
+def _refuse_what_others_may_write(folder: Path) -> None:
+    """A library is code: it must have come from this user, or from the system's.
+
+    Raises:
+        Unavailable: somebody else could have left it there.
+    """
+    if os.name != "posix":
+        return
+    status = folder.stat()
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
+        raise Unavailable(f"others may write to {folder}; chmod go-w it, or name another folder by SGL_JAX_KERNELS_DIR")
