@@ -22,7 +22,7 @@ import pathlib, sys
 from sgl_jax.engine.cpu_kernels import build
 from sgl_jax.engine.cpu_kernels.compiler import find_compiler
 build.SOURCES = pathlib.Path(sys.argv[1])
-build.build(pathlib.Path(sys.argv[2]), build.Recipe(find_compiler(), pathlib.Path(sys.argv[1])))
+build.build(pathlib.Path(sys.argv[2]), build.Recipe(find_compiler(), pathlib.Path(sys.argv[1]), ()))
 """
 
 
@@ -52,7 +52,7 @@ def script(path: Path, text: str) -> str:
 
 def test_what_is_built_can_be_called(sources, compiler, tmp_path):
     made = tmp_path / "cache" / "made.so"
-    build.build(made, build.Recipe(compiler, tmp_path))
+    build.build(made, build.Recipe(compiler, tmp_path, ()))
     assert ctypes.CDLL(str(made)).answer() == 42
     assert {path.name for path in made.parent.iterdir()} == {"made.so", ".lock"}
 
@@ -138,7 +138,6 @@ def test_a_library_that_is_there_is_not_built_again(kernels, monkeypatch):
     assert library._load(kernels.path.parent).path == kernels.path
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such modes there")
 def test_a_library_that_others_could_have_left_is_not_loaded(sources, compiler, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     made, recipe = library.find(folder)
@@ -154,7 +153,7 @@ def test_a_library_that_others_could_have_left_is_not_loaded(sources, compiler, 
 def test_a_complaint_of_the_compiler_is_told(sources, compiler, tmp_path):
     (sources / "two.cc").write_text("int answer() { return nothing; }\n")
     with pytest.raises(build.BuildError, match="nothing"):
-        build.build(tmp_path / "made.so", build.Recipe(compiler, tmp_path))
+        build.build(tmp_path / "made.so", build.Recipe(compiler, tmp_path, ()))
     assert not list(tmp_path.glob("*.so"))
 
 

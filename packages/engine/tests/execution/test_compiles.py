@@ -75,19 +75,3 @@ def test_200_mixed_requests_compile_nothing(tiny_folder: Path, events: Counter[s
         assert events[TRACE] == 0
         assert engine.stats().compiles_after_warmup == 0
         assert engine.stats().preempted_total > 0, "preemption was meant to be among it"
-
-
-def test_engines_of_other_steps_start_over_the_same_stored_programs(tiny_folder: Path) -> None:
-    for tokens in (32, 16):
-        with Engine(
-            tiny_folder,
-            device="cpu",
-            max_seq_len=64,
-            max_total_tokens=64,
-            max_running_requests=1,
-            max_prefill_tokens=tokens,
-            skip_warmup=True,
-        ) as engine:
-            asked = SamplingParams(max_new_tokens=1, temperature=0.0, prompt_logprobs=0)
-            (found,) = engine.generate(prompt_ids=[list(range(3, 13))], sampling=asked)
-            assert len(found.prompt_logprobs or []) == 9  # the first token has none

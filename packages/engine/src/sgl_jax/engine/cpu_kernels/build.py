@@ -60,7 +60,7 @@ class Recipe(NamedTuple):
 
     compiler: Compiler
     include: Path
-    variants: Variants = ()
+    variants: Variants
     extra_flags: tuple[str, ...] = ()
 
     @property

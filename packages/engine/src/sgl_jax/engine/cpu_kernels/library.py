@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import stat
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 
+from sgl_jax.engine.config.private_folder import others_may_write
 from sgl_jax.engine.cpu_kernels.build import BuildError, Recipe, build, library_path
 from sgl_jax.engine.cpu_kernels.compiler import find_compiler
 from sgl_jax.engine.cpu_kernels.variants import choices
@@ -129,7 +129,10 @@ def _load(folder: Path) -> Library:
             logger.info("compiling the CPU kernels with %s, once", compiler.version)
             build(path, recipe)
             logger.info("compiled the CPU kernels in %.1f s", time.perf_counter() - begin)
-        _refuse_what_others_may_write(path.parent)
+        if others_may_write(path.parent):
+            raise Unavailable(
+                f"others may write to {path.parent}; chmod go-w it, or name another folder by SGL_JAX_KERNELS_DIR"
+            )
         handle = ctypes.CDLL(str(path))
     except (BuildError, OSError) as error:
         raise Unavailable(f"{compiler.command[-1]} could not build them ({error})") from error
@@ -137,16 +140,3 @@ def _load(folder: Path) -> Library:
     for name, symbol in HANDLERS.items():
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(handle, symbol)), platform="cpu")
     return Library(path, compiler.version, handle.sgl_isa_name().decode(), handle)
-
-
-def _refuse_what_others_may_write(folder: Path) -> None:
-    """A library is code: it must have come from this user, or from the system's.
-
-    Raises:
-        Unavailable: somebody else could have left it there.
-    """
-    if os.name != "posix":
-        return
-    status = folder.stat()
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
-        raise Unavailable(f"others may write to {folder}; chmod go-w it, or name another folder by SGL_JAX_KERNELS_DIR")

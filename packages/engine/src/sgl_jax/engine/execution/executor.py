@@ -50,6 +50,7 @@ from sgl_jax.engine.sampling_params import SamplingParams
 logger = logging.getLogger(__name__)
 
 _DELTA_CHUNK = 2048
+"""Pages that one call writes to block tables: those of 32 prompts of a thousand tokens."""
 _COMPILE_THREADS = 4
 _GPU_WARM_RUNS = 3
 """XLA runs a step plainly first, captures its CUDA graph the second time and replays it from the third on."""

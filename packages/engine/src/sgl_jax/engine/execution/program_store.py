@@ -18,7 +18,6 @@ import itertools
 import logging
 import os
 import pickle
-import stat
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from typing import Any
 import jax
 from jax.experimental import serialize_executable
 
+from sgl_jax.engine.config.private_folder import others_may_write
 from sgl_jax.engine.execution.xla_options import Options
 
 logger = logging.getLogger(__name__)
@@ -177,16 +177,16 @@ def _compilers(platform: str) -> int:
 
 
 def own_folder(path: Path | None) -> Path | None:
-    """The folder, made if it is missing; None, and a word in the log, where it is not this user's alone."""
+    """The folder, made if it is missing; None, and a word in the log, where others may write to it."""
     if path is None:
         return None
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = path.stat()
+        is_open = others_may_write(path)
     except OSError as error:
         logger.warning("compiled programs are not kept: %s", error)
         return None
-    if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+    if is_open:
         logger.warning("compiled programs are not kept: others may write to %s (chmod go-w it)", path)
         return None
     return path

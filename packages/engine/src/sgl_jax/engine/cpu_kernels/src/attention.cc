@@ -212,10 +212,8 @@ void store(const Call& call, const Projected& projected, const Unit& unit, float
 
 // The kernel for a call's tiles: pairs of bfloat16 where the processor, the pool and whoever asks allow them.
 Kernel tile_kernel(const Call& call) {
-#if defined(SGL_AVX512BF16)
-  if (isa() >= Isa::avx512bf16 && !call.exact && call.element != Element::float32) return tile_of_pairs;
-#endif
-  return kernels().tile;
+  const Kernel tile = kernels().tile;
+  return call.exact || call.element == Element::float32 ? tile : SGL_FROM_AVX512BF16(tile_of_pairs, tile);
 }
 
 // Computes units as long as there are any, those of part `own` first. `stores` says whether they store, too.

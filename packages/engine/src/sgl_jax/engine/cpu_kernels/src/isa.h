@@ -1,5 +1,5 @@
 // Which instructions are used: the best that this machine has, which is asked at run time, and that the library was
-// built for. build.py defines SGL_AVX2, SGL_AVX512 and SGL_AVX512BF16 where their files are part of it.
+// built for. variants.py has SGL_AVX2, SGL_AVX512 and SGL_AVX512BF16 defined where their files are part of it.
 //
 // A file whose name ends in _avx2.cc, _avx512.cc or _avx512bf16.cc is compiled with these instructions and may use
 // them everywhere; it must be called only where `isa()` allows it, and must not define anything that other files
