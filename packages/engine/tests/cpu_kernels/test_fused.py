@@ -25,6 +25,8 @@ CHECK = settings(
 )
 EPS = 1e-5
 LAYERS = 2
+TOKENS = 421
+"""Enough for several threads to take many rows each."""
 ALL_PAGES = np.arange(4)
 
 
@@ -43,6 +45,10 @@ def gelu_tanh(x):
 ACTIVATIONS = {"silu": silu, "gelu_pytorch_tanh": gelu_tanh}
 
 
+def counts(live, decoded=None):
+    return np.asarray([live, live if decoded is None else decoded], np.int32)
+
+
 def stack_of(rng, rows, width):
     """Matrices in a stack, exactly as they are."""
     values = (rng.standard_normal((LAYERS, rows, width)) / np.sqrt(width)).astype(np.float32)
@@ -50,20 +56,20 @@ def stack_of(rng, rows, width):
 
 
 @functools.partial(jax.jit, static_argnames=("activation", "rows", "exact"))
-def finish(hidden, attended, norm, tiles, index, live, *, activation, rows, exact=True):
+def finish(hidden, attended, norm, tiles, index, counts, *, activation, rows, exact=True):
     stacks = [products.Stack(one, "f32", count) for one, count in zip(tiles, rows, strict=True)]
     return products.finish_block(
         *(hidden, attended, stacks[0], products.Norm(norm, EPS), stacks[1], stacks[2], index),
         activation=activation,
         exact=exact,
-        live=live,
+        counts=counts,
     )
 
 
 @functools.partial(jax.jit, static_argnames="rows")
-def normed(x, norm, bias, tiles, index, live, *, rows):
+def normed(x, norm, bias, tiles, index, counts, *, rows):
     stack = products.Stack(tiles, "f32", rows)
-    return products.matmul(x, stack, index, exact=True, norm=products.Norm(norm, EPS), bias=bias, live=live)
+    return products.matmul(x, stack, index, exact=True, norm=products.Norm(norm, EPS), bias=bias, counts=counts)
 
 
 @CHECK
@@ -74,7 +80,7 @@ def test_norm_product_and_bias_are_those_of_numpy(each_isa, tokens, size, rows, 
     x, norm, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((tokens, size), size, rows))
     wanted = normalized(x, norm) @ meant[1].T + bias
     for isa in each_isa():
-        found = normed(x, norm, bias, stack.tiles, np.int32(1), np.int32(tokens), rows=rows)
+        found = normed(x, norm, bias, stack.tiles, np.int32(1), counts(tokens), rows=rows)
         np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5, err_msg=isa)
 
 
@@ -100,9 +106,7 @@ def test_the_rest_of_a_block_is_that_of_numpy(each_isa, tokens, size, heads, inn
     wanted = middle + (ACTIVATIONS[activation](gate) * up) @ down[1].T
     tiles, rows = [stack.tiles for stack in stacks], tuple(stack.rows for stack in stacks)
     for isa in each_isa():
-        found = finish(
-            *(hidden, attended, norm, tiles, np.int32(1), np.int32(tokens)), activation=activation, rows=rows
-        )
+        found = finish(*(hidden, attended, norm, tiles, np.int32(1), counts(tokens)), activation=activation, rows=rows)
         np.testing.assert_allclose(found, wanted, rtol=0, atol=5e-5, err_msg=isa)
 
 
@@ -111,30 +115,31 @@ def test_a_row_depends_neither_on_its_neighbours_nor_on_the_threads(each_isa, ex
     rng = np.random.default_rng(5)
     shapes = ((64, 96), (128, 64), (64, 64))
     tiles = [rng.integers(0, 60, layout.tiles_shape("q4_1", (LAYERS, *shape))[0], dtype=np.uint8) for shape in shapes]
-    hidden, attended = (rng.standard_normal((21, width)).astype(np.float32) for width in (64, 96))
+    hidden, attended = (rng.standard_normal((TOKENS, width)).astype(np.float32) for width in (64, 96))
     norm = np.ones(64, np.float32)
 
     @jax.jit
-    def block(hidden, attended, live):
+    def block(hidden, attended, counts):
         stacks = [products.Stack(one, "q4_1", shape[0]) for one, shape in zip(tiles, shapes, strict=True)]
         return products.finish_block(
             *(hidden, attended, stacks[0], products.Norm(norm, EPS), stacks[1], stacks[2], np.int32(1)),
             activation="silu",
             exact=exact,
-            live=live,
+            counts=counts,
         )
 
     for _ in each_isa():
         library.set_threads(1)
-        together = np.asarray(block(hidden, attended, np.int32(21)))
+        together = np.asarray(block(hidden, attended, counts(TOKENS, 21)))
         for threads in (2, 3, 16):
             library.set_threads(threads)
-            np.testing.assert_array_equal(block(hidden, attended, np.int32(21)), together)
-            some = np.asarray(block(hidden, attended, np.int32(10)))
-            np.testing.assert_array_equal(some[:10], together[:10])
-            assert not some[10:].any()
-        alone = block(hidden[20:], attended[20:], np.int32(1))
-        np.testing.assert_array_equal(alone[0], together[20])
+            np.testing.assert_array_equal(block(hidden, attended, counts(TOKENS, 21)), together)
+            some = np.asarray(block(hidden, attended, counts(50, 21)))
+            np.testing.assert_array_equal(some[:50], together[:50])
+            assert not some[50:].any()
+        for row in (20, 21, TOKENS - 1):
+            alone = block(hidden[row : row + 1], attended[row : row + 1], counts(1, row < 21))
+            np.testing.assert_array_equal(alone[0], together[row])
     library.set_threads(library.available_cores())
 
 
@@ -147,7 +152,7 @@ def test_what_is_no_number_stays_none_and_harms_no_other_row(each_isa, place):
     for _ in each_isa():
         found = finish(
             *(inputs["hidden"], inputs["attended"], np.ones(32, np.float32), [stack.tiles for stack in stacks]),
-            *(np.int32(0), np.int32(3)),
+            *(np.int32(0), counts(3)),
             activation="silu",
             rows=(32, 64, 32),
         )
@@ -161,7 +166,7 @@ def test_shapes_that_do_not_fit_are_refused(kernels):
     norm = np.ones(31, np.float32)
     with pytest.raises(jax.errors.JaxRuntimeError, match="do not fit"):
         finish(
-            *(ones[:, :32], ones, norm, tiles, np.int32(0), np.int32(3)), activation="silu", rows=(32, 64, 32)
+            *(ones[:, :32], ones, norm, tiles, np.int32(0), counts(3)), activation="silu", rows=(32, 64, 32)
         ).block_until_ready()
 
 

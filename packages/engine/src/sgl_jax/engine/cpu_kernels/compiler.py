@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 CANDIDATES = ("c++", "g++", "clang++")
@@ -37,6 +37,15 @@ def find_compiler(environ: Mapping[str, str] = os.environ) -> Compiler | None:
         if version is not None:
             return Compiler(command, version)
     return None
+
+
+def understands(compiler: Compiler, flags: Sequence[str]) -> bool:
+    """Whether the compiler takes these flags: an old one does not know new instructions."""
+    command = [*compiler.command, *flags, "-fsyntax-only", "-x", "c++", os.devnull]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _commands(environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:

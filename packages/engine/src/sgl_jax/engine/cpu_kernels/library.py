@@ -14,7 +14,7 @@ import jax
 
 from sgl_jax.engine.config.private_folder import others_may_write
 from sgl_jax.engine.cpu_kernels.build import BuildError, Recipe, build, library_path
-from sgl_jax.engine.cpu_kernels.compiler import find_compiler
+from sgl_jax.engine.cpu_kernels.compiler import find_compiler, understands
 from sgl_jax.engine.cpu_kernels.variants import choices
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ HANDLERS: dict[str, str] = {
 }
 """XLA's name of each kernel (`jax.ffi.ffi_call`) -> the library's symbol that XLA_FFI_DEFINE_HANDLER_SYMBOL defines."""
 
-ISAS = ("portable", "avx2", "avx512", "avx512bf16", "neon")
+ISAS = ("portable", "avx2", "avx512", "avx512bf16", "amx", "neon")
 """As in src/isa.h, by number."""
 
 
@@ -112,7 +112,7 @@ def find(folder: Path) -> tuple[Path, Recipe]:
         raise Unavailable(
             "no C++ compiler was found: install g++ or clang++, or the extra sgl-jax-engine[cpu-compiler]"
         )
-    for variants in choices():
+    for variants in choices(lambda flags: understands(compiler, flags)):
         recipe = Recipe(compiler, Path(jax.ffi.include_dir()), variants)
         path = library_path(folder, recipe)
         if path.exists():

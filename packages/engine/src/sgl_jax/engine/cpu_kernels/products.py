@@ -51,7 +51,7 @@ def matmul(
     exact: bool,
     norm: Norm | None = None,
     bias: jax.Array | None = None,
-    live: jax.Array | None = None,
+    counts: jax.Array | None = None,
 ) -> jax.Array:
     """float[T, in] times a matrix [out, in] transposed: float32[T, out].
 
@@ -59,10 +59,12 @@ def matmul(
         x: activations.
         stack: of matrices. The buffer is passed as it is: nothing is cut out of it.
         index: int32[], which of them is meant.
-        exact: x meets a grouped matrix as float32; else as eight bits with a scale for each group of 32.
+        exact: x meets a grouped matrix as float32; else as eight bits with a scale for each group of 32, or, rows of
+            prompts where the processor has AMX, as bfloat16.
         norm: x is normalised before.
         bias: float[out], added at the end.
-        live: int32[], how many rows of x count; others become zeros. None takes all.
+        counts: int32[2], how many rows of x count, and how many of these, the first, are not of prompts; rows that do
+            not count become zeros. None takes all, and none as a prompt's.
     """
     call = jax.ffi.ffi_call("sgl_matmul", jax.ShapeDtypeStruct((x.shape[0], stack.rows), jnp.float32))
     product: jax.Array = call(
@@ -71,7 +73,7 @@ def matmul(
         _NONE if bias is None else bias.astype(jnp.float32),
         stack.tiles,
         index,
-        np.int32(x.shape[0]) if live is None else live,
+        _counts(x, counts),
         format=_number(stack.form),
         exact=exact,
         eps=np.float32(0.0 if norm is None else norm.eps),
@@ -90,7 +92,7 @@ def finish_block(
     *,
     activation: str,
     exact: bool,
-    live: jax.Array,
+    counts: jax.Array | None,
 ) -> jax.Array:
     """hidden + output(attended), then + down(activation(gate) * up) of the norm of that, as one call.
 
@@ -102,7 +104,7 @@ def finish_block(
         index: int32[], which matrix of each stack.
         activation: one of `ACTIVATIONS`.
         exact: as in `matmul`.
-        live: int32[], how many rows count; others become zeros.
+        counts: as in `matmul`.
 
     Returns:
         float32[T, size].
@@ -118,7 +120,7 @@ def finish_block(
         gate_up.tiles,
         down.tiles,
         index,
-        live,
+        _counts(hidden, counts),
         output_format=_number(output.form),
         gate_up_format=_number(gate_up.form),
         down_format=_number(down.form),
@@ -128,6 +130,10 @@ def finish_block(
         activation=np.int64(ACTIVATIONS.index(activation)),
     )
     return finished
+
+
+def _counts(x: jax.Array, counts: jax.Array | None) -> jax.Array | np.ndarray:
+    return np.full(2, x.shape[0], np.int32) if counts is None else counts
 
 
 def take_rows(tiles: jax.Array, index: jax.Array, indices: jax.Array, form: str, shape: tuple[int, int]) -> jax.Array:

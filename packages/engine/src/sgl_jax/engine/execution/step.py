@@ -178,11 +178,14 @@ def _step(
     attention = StepAttention(backend, rows, layout.bucket.single, page, positions % page_size, live)
     rotations = [rotation(positions, rope) for rope in model.ropes]
 
+    # Rows of one token come first in a plan, and a prompt's share is never a single token.
+    counts = jnp.stack([row_len.sum(), (row_len == 1).sum()])
+
     def context(layer: jax.Array | int, page_offset: jax.Array | int, stack_index: jax.Array | int) -> LayerContext:
         window, rope = _traits(model.kinds, rotations, layer)
         attend = attention.of_layer(window, page_offset)
         projected = attention.projected_of_layer(window, page_offset, rope)
-        return LayerContext(positions, rope, attend, live, stack_index, projected, model.add_norm, row_len.sum())
+        return LayerContext(positions, rope, attend, live, stack_index, projected, model.add_norm, counts)
 
     fold = _fold_stacked if model.stacked else _fold_unrolled
     hidden, kv = fold(model, params[len(model.ends.leaves) :], kv, hidden, context)

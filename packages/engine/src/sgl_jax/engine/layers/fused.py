@@ -8,7 +8,6 @@ Each function returns None where there is no such kernel; the caller then does w
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 from sgl_jax.engine.cpu_kernels import products
 from sgl_jax.engine.layers.linear import Linear, Weight
@@ -17,18 +16,20 @@ from sgl_jax.engine.layers.norm import LayerNorm, RMSNorm
 from sgl_jax.engine.quantization.tiled import Tiled, TiledMatrix
 
 
-def normed_product(x: jax.Array, norm: RMSNorm | LayerNorm, linear: Linear, live: jax.Array | None) -> jax.Array | None:
+def normed_product(
+    x: jax.Array, norm: RMSNorm | LayerNorm, linear: Linear, counts: jax.Array | None
+) -> jax.Array | None:
     """`linear(norm(x))`: float[T, in] -> float[T, out].
 
     Args:
         x: activations.
         norm, linear: the layers.
-        live: int32[], how many tokens count; others, which come last, become zeros. None takes all.
+        counts: int32[2], as in `LayerContext`; tokens that are not live become zeros. None takes all, as decoded ones.
     """
     if linear.mesh_axis is not None:
         return None
     bias = None if linear.bias is None else linear.bias[...]
-    product = normed_weight(x, norm, linear.weight, live, bias=bias)
+    product = normed_weight(x, norm, linear.weight, counts, bias=bias)
     return None if product is None else product.astype(x.dtype)
 
 
@@ -36,7 +37,7 @@ def normed_weight(
     x: jax.Array,
     norm: RMSNorm | LayerNorm,
     weight: Weight,
-    live: jax.Array | None,
+    counts: jax.Array | None,
     *,
     bias: jax.Array | None = None,
 ) -> jax.Array | None:
@@ -44,7 +45,8 @@ def normed_weight(
     fusable, tiled = _norm(norm), _tiled(weight)
     if fusable is None or tiled is None:
         return None
-    return products.matmul(x, tiled.stack(), tiled.number, exact=tiled.tiling.exact, norm=fusable, bias=bias, live=live)
+    stack, exact = tiled.stack(), tiled.tiling.exact
+    return products.matmul(x, stack, tiled.number, exact=exact, norm=fusable, bias=bias, counts=counts)
 
 
 def finished_block(
@@ -53,7 +55,7 @@ def finished_block(
     output: Linear,
     norm: RMSNorm | LayerNorm,
     mlp: object,
-    live: jax.Array | None,
+    counts: jax.Array | None,
 ) -> jax.Array | None:
     """`hidden + output(attended)`, then `+ mlp(norm(·))`: all of a block that comes after its attention.
 
@@ -62,7 +64,7 @@ def finished_block(
         attended: float[T, H * D].
         output: what attention ends with.
         norm, mlp: the second half of the block.
-        live: as in `normed_product`.
+        counts: as in `normed_product`.
 
     Returns:
         float[T, hidden].
@@ -90,7 +92,7 @@ def finished_block(
         matrices[0].number,
         activation=name,
         exact=matrices[0].tiling.exact,
-        live=jnp.int32(hidden.shape[0]) if live is None else live,
+        counts=counts,
     )
     return finished.astype(hidden.dtype)
 

@@ -87,7 +87,8 @@ class LayerContext(NamedTuple):
         stack_index: int32[] or int, the layer's place in the stack that its pooled parameters (`Run`) share.
         attend_projected: what layers whose queries and keys are turned in the plain way may use instead.
         add_norm: residual sums and norms as one, where the device has a kernel for it.
-        num_live: int32[], how many tokens are live; they come first. None where nobody counted.
+        counts: int32[2], how many tokens are live, which come first, and how many of these, the very first, are decoded
+            one a sequence; the rest are of prompts. None where nobody counted.
     """
 
     positions: jax.Array
@@ -97,7 +98,7 @@ class LayerContext(NamedTuple):
     stack_index: jax.Array | int = 0
     attend_projected: AttendProjected | None = None
     add_norm: AddNorm | None = None
-    num_live: jax.Array | None = None
+    counts: jax.Array | None = None
 
 
 class Template(Generic[M]):

@@ -162,12 +162,12 @@ class DecoderLayer(nnx.Module):
         attention = self.self_attn
         if not isinstance(attention, Attention) or type(attention).__call__ is not Attention.__call__:
             return None
-        qkv = fused.normed_product(hidden, self.input_layernorm, attention.qkv_proj, context.num_live)
+        qkv = fused.normed_product(hidden, self.input_layernorm, attention.qkv_proj, context.counts)
         if qkv is None:
             return None
         out, kv = attention.attend(qkv, kv, context)
         norm = self.post_attention_layernorm
-        finished = fused.finished_block(hidden, out, attention.o_proj, norm, self.mlp, context.num_live)
+        finished = fused.finished_block(hidden, out, attention.o_proj, norm, self.mlp, context.counts)
         if finished is None:
             hidden = hidden + attention.o_proj(out.astype(hidden.dtype))
             finished = hidden + self.mlp(norm(hidden))
@@ -265,7 +265,7 @@ class Decoder(nnx.Module):
             live: int32[], how many rows count, the first ones; None is all.
         """
         weight = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        logits = fused.normed_weight(hidden, self.norm, weight, live)
+        logits = fused.normed_weight(hidden, self.norm, weight, None if live is None else jnp.stack([live, live]))
         if logits is not None:
             return logits
         hidden = self.norm(hidden)

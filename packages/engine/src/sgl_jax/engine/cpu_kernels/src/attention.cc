@@ -213,7 +213,8 @@ void store(const Call& call, const Projected& projected, const Unit& unit, float
 // The kernel for a call's tiles: pairs of bfloat16 where the processor, the pool and whoever asks allow them.
 Kernel tile_kernel(const Call& call) {
   const Kernel tile = kernels().tile;
-  return call.exact || call.element == Element::float32 ? tile : SGL_FROM_AVX512BF16(tile_of_pairs, tile);
+  if (call.exact || call.element == Element::float32) return tile;
+  return SGL_FROM_AMX(tile_by_amx, SGL_FROM_AVX512BF16(tile_of_pairs, tile));
 }
 
 // Computes units as long as there are any, those of part `own` first. `stores` says whether they store, too.

@@ -54,7 +54,7 @@ struct Call {
 // sequence gets does not depend on its batch, nor on the number of threads.
 constexpr int kChunk = 128;
 // Queries (tokens times heads of one group) of a tile, and keys that it looks at together.
-constexpr int kTileQueries = 66;
+constexpr int kTileQueries = 96;
 constexpr int kTileKeys = 64;
 // Blocks of kTileKeys laid out for tiles that a thread keeps, at most, and the floats that they may take: less than the
 // second cache has.
@@ -111,8 +111,9 @@ extern const Kernels portable_kernels;
 #if defined(SGL_X86)
 extern const Kernels avx2_kernels, avx512_kernels;
 
-// A tile with products of pairs of bfloat16, for AVX512 with BF16 and pools of anything but floats.
+// Tiles with products of pairs of bfloat16, for AVX512 with BF16, or AMX, and pools of anything but floats.
 void tile_of_pairs(const Call& call, const Unit& unit, const Unit* next, float* scratch);
+void tile_by_amx(const Call& call, const Unit& unit, const Unit* next, float* scratch);
 #endif
 
 // Where the elements of token `key` of a row lie, for key head 0.

@@ -59,6 +59,20 @@ inline void pack(const float* from, int64_t count, float* to) {
 
 inline int64_t cells_of(int64_t count) { return (count + kCell - 1) / kCell; }
 
+// Cells that are multiplied together: where something is summed, it is filled up to so many with zeros.
+#if defined(__AMX_BF16__)
+constexpr int kCellsTogether = 16;
+#else
+constexpr int kCellsTogether = 1;
+#endif
+
+inline int64_t padded_cells(int64_t count) { return round_up(cells_of(count), kCellsTogether); }
+
+// Zeros after the first `count` of the numbers that will be cells multiplied together.
+inline void clear_after(float* numbers, int64_t count) {
+  for (int64_t i = count; i < padded_cells(count) * kCell; ++i) numbers[i] = 0;
+}
+
 // A stored vector as cells, wherever they then are; `memory` has room for it as floats, in whole pairs of vectors.
 inline const float* as_cells(const Call& call, const Pool& pool, int64_t place, float* memory) {
   const uint8_t* stored = pool.data + place * call.dim * bytes_of(call.element);

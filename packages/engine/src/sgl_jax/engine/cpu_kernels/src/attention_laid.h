@@ -14,8 +14,8 @@ constexpr int kPanel = kColumns * kLanes;
 static_assert(kTileKeys % kPanel == 0);
 
 struct Laid {
-  const float* keys;    // [kTileKeys / kPanel, D / C, kPanel], where cells have C numbers
-  const float* values;  // [kTileKeys / C, width], width being D in whole vectors
+  const float* keys;    // [kTileKeys / kPanel, padded cells of D, kPanel]
+  const float* values;  // [padded cells of keys, width], width being D in whole vectors
 };
 
 // What a thread's memory for blocks holds, by a block's number in its row.
@@ -27,15 +27,13 @@ struct Content {
 thread_local Content kept[kMostKept];
 
 inline void lay_out_keys(const Call& call, const int64_t* places, int count, float* widened, float* keys) {
-  const auto cells = static_cast<int>(cells_of(call.dim));
+  const auto cells = static_cast<int>(cells_of(call.dim)), padded = static_cast<int>(padded_cells(call.dim));
   const int64_t stride = round_up(call.dim, 2 * kLanes);
   const float* rows[kLanes];
   for (int t = 0; t < kTileKeys; t += kLanes) {
-    float* panel = keys + t / kPanel * cells * kPanel + t % kPanel;
-    if (t >= count) {
-      for (int d = 0; d < cells; ++d) store(panel + d * kPanel, Vec{});
-      continue;
-    }
+    float* panel = keys + t / kPanel * padded * kPanel + t % kPanel;
+    for (int d = t < count ? cells : 0; d < padded; ++d) store(panel + d * kPanel, Vec{});
+    if (t >= count) continue;
     for (int i = 0; i < kLanes; ++i) {
       // Lanes without a key repeat one: they are masked later, and must not be NaN for others' sake.
       rows[i] = as_cells(call, call.keys, places[smaller(t + i, count - 1)], widened + i * stride);
@@ -62,6 +60,9 @@ inline void lay_out_values(const Call& call, const int64_t* places, int count, f
     const bool both = t + 1 < count;
     const float* second = both ? as_cells(call, call.values, places[t + 1], widened + stride) : nullptr;
     interleave(first, second, call.dim, values + t / 2 * width);
+  }
+  for (int64_t cell = cells_of(count); cell < padded_cells(count); ++cell) {
+    for (int64_t d = 0; d < width; d += kLanes) store(values + cell * width + d, Vec{});
   }
 #else
   for (int t = 0; t < count; ++t) {

@@ -5,12 +5,11 @@
 #pragma once
 
 #include "attention_laid.h"
+#include "attention_product.h"
 
 namespace sgl::attention {
 namespace {
 
-// Queries of a product that stay in registers, with kColumns vectors of results each.
-constexpr int kRows = 6;
 static_assert(kTileQueries % kRows == 0);
 
 // What is known of the tile so far. Matrices are [rows, columns], rows one after the other, and what is multiplied lies
@@ -21,30 +20,6 @@ struct TileState {
   float* scores;  // [Q, kTileKeys], then weights, in the first of these places / C
   float top[kTileQueries], total[kTileQueries], fade[kTileQueries];
 };
-
-// out[q, :] = fade[q] * out[q, :] + sum over n of left[q, n] * right[n, :], for kRows queries, N vectors and `count`
-// cells.
-template <int N>
-void multiply(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int count,
-              const float* fade, float* out, int64_t out_stride) {
-  Vec sums[kRows][N] = {};
-  if (fade != nullptr) {
-    for (int q = 0; q < kRows; ++q) {
-      for (int n = 0; n < N; ++n) sums[q][n] = load(out + q * out_stride + n * kLanes) * fade[q];
-    }
-  }
-  for (int i = 0; i < count; ++i) {
-    Vec row[N];
-    for (int n = 0; n < N; ++n) row[n] = load(right + i * right_stride + n * kLanes);
-    for (int q = 0; q < kRows; ++q) {
-      const Vec factor = all_cells(left + q * left_stride + i);
-      for (int n = 0; n < N; ++n) sums[q][n] = multiply_add(factor, row[n], sums[q][n]);
-    }
-  }
-  for (int q = 0; q < kRows; ++q) {
-    for (int n = 0; n < N; ++n) store(out + q * out_stride + n * kLanes, sums[q][n]);
-  }
-}
 
 // The numbers of a vector's lanes, from `first` on.
 inline Ints lane_numbers(int first) {
@@ -94,11 +69,14 @@ inline void by_panels(int64_t count, Use&& use) {
 inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch) {
   const int dim = static_cast<int>(call.dim), groups = unit.groups;
   const int queries = unit.tokens * groups;
-  const int padded = static_cast<int>(round_up(queries, kRows)), cells = static_cast<int>(cells_of(dim));
+  const int padded = static_cast<int>(round_up(queries, kRows)), cells = static_cast<int>(padded_cells(dim));
   const int64_t width = round_up(dim, kLanes);
   const int64_t heads = call.kv_heads * call.groups, head = unit.kv_head * call.groups + unit.first_group;
   const int64_t token = call.row_start[unit.row] + unit.first_token;
   const int first_position = call.kv_len[unit.row] - call.row_len[unit.row] + unit.first_token;
+#if defined(__AMX_BF16__)
+  const TileShapes shapes;
+#endif
   TileState state;
   state.query = scratch;
   state.sums = state.query + padded * round_up(dim, 16);
@@ -110,6 +88,7 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
   for (int q = 0; q < queries; ++q) {
     const float* from = call.query + ((token + q / groups) * heads + head + q % groups) * dim;
     for (int d = 0; d < dim; ++d) widened[d] = from[d] * call.scale;
+    clear_after(widened, dim);
     pack(widened, dim, state.query + q * cells);
   }
 
@@ -139,11 +118,12 @@ inline void tile(const Call& call, const Unit& unit, const Unit*, float* scratch
         soften_row(call, scaled ? scales : nullptr, low, high, end, own, state);
         float* row = state.scores + own * kTileKeys;
         for (int t = 0; scaled && t < end; ++t) row[t] *= call.values.scale[places[t]];
+        clear_after(row, end);
         pack(row, end, row);
       }
       by_panels(width, [&](auto vectors, int64_t d) {
         multiply<decltype(vectors)::value>(weights, kTileKeys, laid.values + d, width,
-                                           static_cast<int>(cells_of(end)), state.fade + q,
+                                           static_cast<int>(padded_cells(end)), state.fade + q,
                                            state.sums + q * width + d, width);
       });
     }

@@ -5,6 +5,10 @@
 
 #if defined(SGL_X86)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace sgl {
@@ -20,6 +24,17 @@ unsigned saved_registers() {
   return low;
 }
 
+// Linux has a process ask for AMX's registers: they are large, and saved for those only that use them. It says no where
+// a stack for signals is too small for them.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, in asm/prctl.h since Linux 5.16
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // The compiler's own __builtin_cpu_supports needs a run-time library that not all of them bring.
 Isa detect() {
   unsigned eax, ebx, ecx, edx;
@@ -29,10 +44,14 @@ Isa detect() {
   const unsigned saved = saved_registers();
   if (!(fma && f16c && has_bit(ebx, 5) && (saved & 0x06) == 0x06)) return Isa::portable;
   const bool f = has_bit(ebx, 16), dq = has_bit(ebx, 17), bw = has_bit(ebx, 30), vl = has_bit(ebx, 31);
-  const bool vnni = has_bit(ecx, 11);
+  const bool vnni = has_bit(ecx, 11), amx = has_bit(edx, 22) && has_bit(edx, 24) && (saved & 0x60000) == 0x60000;
   if (!(f && dq && bw && vl && vnni && (saved & 0xE6) == 0xE6)) return Isa::avx2;
   const bool more = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0;
-  return more && has_bit(eax, 5) ? Isa::avx512bf16 : Isa::avx512;
+  if (!more || !has_bit(eax, 5)) return Isa::avx512;
+#if defined(SGL_AMX)
+  if (amx && may_use_tiles()) return Isa::amx;
+#endif
+  return Isa::avx512bf16;
 }
 #elif defined(__aarch64__)
 Isa detect() { return Isa::neon; }
@@ -43,11 +62,14 @@ Isa detect() { return Isa::portable; }
 // The best of those up to `most` that the library has files for.
 Isa built(Isa most) {
 #if defined(SGL_X86)
+#if !defined(SGL_AMX)
+  if (most == Isa::amx) most = Isa::avx512bf16;
+#endif
 #if !defined(SGL_AVX512BF16)
-  most = std::min(most, Isa::avx512);
+  if (most == Isa::avx512bf16) most = Isa::avx512;
 #endif
 #if !defined(SGL_AVX512)
-  most = std::min(most, Isa::avx2);
+  if (most == Isa::avx512) most = Isa::avx2;
 #endif
 #if !defined(SGL_AVX2)
   if (most == Isa::avx2) most = Isa::portable;
@@ -69,6 +91,8 @@ const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::neon:
       return "NEON";
+    case Isa::amx:
+      return "AMX, and AVX512 with VNNI and BF16";
     case Isa::avx512bf16:
       return "AVX512 with VNNI and BF16";
     case Isa::avx512:

@@ -1,7 +1,7 @@
 // Which instructions are used: the best that this machine has, which is asked at run time, and that the library was
-// built for. variants.py has SGL_AVX2, SGL_AVX512 and SGL_AVX512BF16 defined where their files are part of it.
+// built for. variants.py has SGL_AVX2, SGL_AVX512, SGL_AVX512BF16 and SGL_AMX defined where their files are part of it.
 //
-// A file whose name ends in _avx2.cc, _avx512.cc or _avx512bf16.cc is compiled with these instructions and may use
+// A file whose name ends in _avx2.cc, _avx512.cc, _avx512bf16.cc or _amx.cc is compiled with these instructions and may use
 // them everywhere; it must be called only where `isa()` allows it, and must not define anything that other files
 // could share (inline functions and templates of named types): the linker would keep one copy for all of them.
 #pragma once
@@ -18,6 +18,7 @@ enum class Isa {
   avx2,        // and FMA, F16C
   avx512,      // F, BW, DQ, VL and VNNI
   avx512bf16,  // and BF16
+  amx,         // and AMX's tiles of BF16
   neon,        // what all 64-bit ARM processors have; only there
 };
 
@@ -40,6 +41,11 @@ const char* isa_name(Isa isa);
 #define SGL_FROM_AVX512BF16(own, less) (sgl::isa() >= sgl::Isa::avx512bf16 ? (own) : (less))
 #else
 #define SGL_FROM_AVX512BF16(own, less) (less)
+#endif
+#if defined(SGL_AMX)
+#define SGL_FROM_AMX(own, less) (sgl::isa() >= sgl::Isa::amx ? (own) : (less))
+#else
+#define SGL_FROM_AMX(own, less) (less)
 #endif
 
 // For tests and comparisons: use at most this one. Returns what is used from now on.

@@ -44,14 +44,23 @@ static constexpr int64_t column_block_bytes(Format format, int64_t k) {
 
 static constexpr int64_t column_blocks(int64_t n) { return (n + kColumns - 1) / kColumns; }
 
+// How activations meet a matrix in groups. One of bf16 or f32 meets them as suits it, whatever is said.
+enum class Precision {
+  coded,   // in groups of eight-bit numbers, which suits few rows
+  paired,  // as bfloat16, which suits many; where there are no kernels for that, coded
+  exact,   // as float32
+};
+
 // Activations in the form that a kernel wants.
 //
-//   for groups:  codes int8 [M, K], of each group of 32 by itself, with its scale and its sum [M, K/32]
+//   for groups, coded:  codes int8 [M, K], of each group of 32 by itself, with its scale and its sum [M, K/32]
 //   for groups, exactly:  float32 [M, K], and sums
+//   for bf16, and for groups if paired, with AMX:  bfloat16 [M/16][K/32][16][32], filled up with zeros
 //   for bf16, with products of pairs:  bfloat16 [M, K], K filled up to an even number with a zero
 //   else:  float32 [M, K], as they came
 struct Activations {
   const float* floats = nullptr;
+  const uint16_t* tiles = nullptr;
   const uint16_t* pairs = nullptr;
   const int8_t* codes = nullptr;
   const float* scales = nullptr;
@@ -62,7 +71,7 @@ struct Activations {
 
 // Memory that the prepared form takes, at most.
 static constexpr int64_t prepared_bytes(int64_t rows, int64_t k) {
-  return rows * (2 * (k + 1) + 2 * 4 * (k / kGroup)) + 3 * 64;
+  return (rows + 15) / 16 * 16 * (2 * (k + kGroup) + 2 * 4 * (k / kGroup)) + 3 * 64;
 }
 
 // Of gated feed-forward blocks; the numbers are known to `products.py`.
@@ -72,17 +81,21 @@ constexpr int kActivations = 2;
 // What one instruction set provides. These functions may be called for parts of the rows, or of the columns, by several
 // threads at once.
 struct MatmulKernels {
+  // Whether `paired` is something else than `coded`.
+  bool pairs;
   // Where the parts of the prepared form lie in `scratch` (aligned to 64 bytes).
-  Activations (*plan)(Format format, bool exact, const float* x, int64_t rows, int64_t k, char* scratch);
+  Activations (*plan)(Format format, Precision precision, const float* x, int64_t rows, int64_t k, char* scratch);
   // Fills in rows [begin, end) of them; does nothing where activations are taken as they come.
   void (*prepare)(Format format, const Activations& plan, const float* x, int64_t begin, int64_t end);
-  // Blocks of columns [begin, end) of y[M, N]. `exact` takes activations as float32 where the matrix is in groups.
-  void (*multiply)(Format format, bool exact, const Activations& x, const char* tiles, int64_t begin, int64_t end,
-                   float* y, int64_t n);
+  // Blocks of columns [begin, end) of y[M, N].
+  void (*multiply)(Format format, Precision precision, const Activations& x, const char* tiles, int64_t begin,
+                   int64_t end, float* y, int64_t n);
   // out = scale * x / sqrt(mean(x^2) + eps), of one row.
   void (*normalize)(const float* x, const float* scale, float eps, int64_t size, float* out);
   // Turns elements i and i + half of a vector by the angle i; `out` may be `x`.
   void (*rotate)(const float* x, const float* cos, const float* sin, int64_t half, float* out);
+  // out = a + b; `out` may be one of them.
+  void (*add)(const float* a, const float* b, int64_t size, float* out);
   // out = activation(gates) * ups
   void (*gate)(Activation activation, const float* gates, const float* ups, int64_t size, float* out);
 };
@@ -95,5 +108,6 @@ extern const MatmulKernels kMatmulNeon;
 extern const MatmulKernels kMatmulAvx2;
 extern const MatmulKernels kMatmulAvx512;
 extern const MatmulKernels kMatmulAvx512Bf16;
+extern const MatmulKernels kMatmulAmx;
 
 }  // namespace sgl

@@ -5,6 +5,6 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulAvx2 = {plan, prepare, multiply, normalize, rotate, gate};
+extern const MatmulKernels kMatmulAvx2 = {false, plan, prepare, multiply, normalize, rotate, add, gate};
 
 }  // namespace sgl

@@ -5,6 +5,6 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulAvx512 = {plan, prepare, multiply, normalize, rotate, gate};
+extern const MatmulKernels kMatmulAvx512 = {false, plan, prepare, multiply, normalize, rotate, add, gate};
 
 }  // namespace sgl

@@ -5,6 +5,6 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulAvx512Bf16 = {plan, prepare, multiply, normalize, rotate, gate};
+extern const MatmulKernels kMatmulAvx512Bf16 = {false, plan, prepare, multiply, normalize, rotate, add, gate};
 
 }  // namespace sgl

@@ -14,8 +14,8 @@ namespace ffi = xla::ffi;
 // Rows that one thread looks up.
 constexpr int64_t kRowsPerPiece = 8;
 
-ffi::Error matmul(Floats x, Floats norm, Floats bias, ffi::AnyBuffer stack, Number index, Number live, int64_t format,
-                  bool exact, float eps, ffi::ResultBuffer<ffi::F32> y) {
+ffi::Error matmul(Floats x, Floats norm, Floats bias, ffi::AnyBuffer stack, Number index, Numbers counts,
+                  int64_t format, bool exact, float eps, ffi::ResultBuffer<ffi::F32> y) {
   const int64_t rows = x.dimensions()[0], k = x.dimensions()[1], n = y->dimensions()[1];
   if (rows == 0) return ffi::Error::Success();
   Matrix matrix;
@@ -23,15 +23,16 @@ ffi::Error matmul(Floats x, Floats norm, Floats bias, ffi::AnyBuffer stack, Numb
   const auto fits = [](const Floats& buffer, int64_t size) {
     return buffer.element_count() == 0 || static_cast<int64_t>(buffer.element_count()) == size;
   };
-  if (!fits(norm, k) || !fits(bias, n)) return ffi::Error::InvalidArgument("sgl_matmul: shapes do not fit");
-  const int64_t used = live_rows(live, rows);
+  Rows kinds;
+  if (!fits(norm, k) || !fits(bias, n) || !find_rows(counts, rows, kinds)) {
+    return ffi::Error::InvalidArgument("sgl_matmul: shapes do not fit");
+  }
   float* to = y->typed_data();
-  clear_rows(to, used, rows, n);
-  if (used == 0) return ffi::Error::Success();
-  by_rows(used, bytes_of(matrix), [&](int64_t begin, int64_t end) {
+  clear_rows(to, kinds.live, rows, n);
+  by_kind(kinds, {matrix}, exact, [&](int64_t begin, int64_t end, Precision precision) {
     const float* from = x.typed_data() + begin * k;
-    const Activations plan = prepared(matrix, exact, from, end - begin, {optional(norm), eps});
-    multiply(matrix, exact, plan, optional(bias), to + begin * n);
+    const Activations plan = prepared(matrix, precision, from, end - begin, {optional(norm), eps});
+    multiply(matrix, precision, plan, optional(bias), to + begin * n);
   });
   return ffi::Error::Success();
 }
@@ -39,7 +40,7 @@ ffi::Error matmul(Floats x, Floats norm, Floats bias, ffi::AnyBuffer stack, Numb
 // hidden += attended W_o^T;  hidden += (activation(g) * u) W_down^T,  where g, u = normalised hidden times W_gate_up^T.
 // Where rows are divided among the threads, these need not meet before all is done (see product.h).
 ffi::Error finish_block(Floats hidden, Floats attended, Floats norm, ffi::AnyBuffer output_stack,
-                        ffi::AnyBuffer gate_up_stack, ffi::AnyBuffer down_stack, Number index, Number live,
+                        ffi::AnyBuffer gate_up_stack, ffi::AnyBuffer down_stack, Number index, Numbers counts,
                         int64_t output_format, int64_t gate_up_format, int64_t down_format, bool exact, float eps,
                         int64_t inner, int64_t activation, ffi::ResultBuffer<ffi::F32> out) {
   const int64_t rows = hidden.dimensions()[0], size = hidden.dimensions()[1], heads = attended.dimensions()[1];
@@ -50,23 +51,23 @@ ffi::Error finish_block(Floats hidden, Floats attended, Floats norm, ffi::AnyBuf
       !find_matrix(down_stack, index, down_format, size, inner, down)) {
     return bad_stack();
   }
-  if (attended.dimensions()[0] != rows || static_cast<int64_t>(norm.element_count()) != size || inner % kColumns != 0 ||
-      activation < 0 || activation >= kActivations) {
+  Rows kinds;
+  if (!find_rows(counts, rows, kinds) || attended.dimensions()[0] != rows ||
+      static_cast<int64_t>(norm.element_count()) != size || inner % kColumns != 0 || activation < 0 ||
+      activation >= kActivations) {
     return ffi::Error::InvalidArgument("sgl_finish_block: shapes do not fit");
   }
-  const int64_t used = live_rows(live, rows);
   float* to = out->typed_data();
-  clear_rows(to, used, rows, size);
-  if (used == 0) return ffi::Error::Success();
-  by_rows(used, bytes_of(output) + bytes_of(gate_up) + bytes_of(down), [&](int64_t begin, int64_t end) {
+  clear_rows(to, kinds.live, rows, size);
+  by_kind(kinds, {output, gate_up, down}, exact, [&](int64_t begin, int64_t end, Precision precision) {
     const int64_t count = end - begin;
     const float *before = hidden.typed_data() + begin * size, *own = attended.typed_data() + begin * heads;
     float* after = to + begin * size;
-    multiply_and_add(output, exact, prepared(output, exact, own, count, {}), before, after);
+    multiply_and_add(output, precision, prepared(output, precision, own, count, {}), before, after);
     auto* gated = reinterpret_cast<float*>(scratch(Purpose::gated, count * inner * 4));
-    multiply_and_gate(gate_up, exact, prepared(gate_up, exact, after, count, {norm.typed_data(), eps}),
+    multiply_and_gate(gate_up, precision, prepared(gate_up, precision, after, count, {norm.typed_data(), eps}),
                       static_cast<Activation>(activation), gated);
-    multiply_and_add(down, exact, prepared(down, exact, gated, count, {}), after, after);
+    multiply_and_add(down, precision, prepared(down, precision, gated, count, {}), after, after);
   });
   return ffi::Error::Success();
 }
@@ -96,7 +97,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_matmul, sgl::matmul,
                                   .Arg<xla::ffi::Buffer<xla::ffi::F32>>()    // bias [out] or empty
                                   .Arg<xla::ffi::AnyBuffer>()                // tiles
                                   .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // index
-                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // live
+                                  .Arg<xla::ffi::BufferR1<xla::ffi::S32>>()  // counts: live, decoded
                                   .Attr<int64_t>("format")
                                   .Attr<bool>("exact")
                                   .Attr<float>("eps")
@@ -120,7 +121,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(sgl_finish_block, sgl::finish_block,
                                   .Arg<xla::ffi::AnyBuffer>()                // of gate_up_proj
                                   .Arg<xla::ffi::AnyBuffer>()                // of down_proj
                                   .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // index
-                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()  // live
+                                  .Arg<xla::ffi::BufferR1<xla::ffi::S32>>()  // counts: live, decoded
                                   .Attr<int64_t>("output_format")
                                   .Attr<int64_t>("gate_up_format")
                                   .Attr<int64_t>("down_format")

@@ -7,7 +7,7 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulNeon = {plan, prepare, multiply, normalize, rotate, gate};
+extern const MatmulKernels kMatmulNeon = {false, plan, prepare, multiply, normalize, rotate, add, gate};
 
 }  // namespace sgl
 

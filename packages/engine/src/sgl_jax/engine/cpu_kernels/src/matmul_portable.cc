@@ -5,6 +5,6 @@
 
 namespace sgl {
 
-extern const MatmulKernels kMatmulPortable = {plan, prepare, multiply, normalize, rotate, gate};
+extern const MatmulKernels kMatmulPortable = {false, plan, prepare, multiply, normalize, rotate, add, gate};
 
 }  // namespace sgl

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "matmul.h"
+#include "scratch.h"
 #include "threads.h"
 
 namespace sgl {
@@ -30,14 +31,12 @@ struct Norm {
   float eps = 0;
 };
 
-// Memory that a thread keeps from call to call, aligned to 64 bytes; each purpose has its own.
-enum class Purpose { activations, normalized, gated, tile };
-char* scratch(Purpose purpose, int64_t bytes);
-
 // Rows that each thread must get for a division by rows, and how many it takes at once: few, so that a thread that is
-// kept from running does not keep all others waiting.
-constexpr int64_t kFewestRows = 3;
-constexpr int64_t kMostRows = 8;
+// kept from running does not keep all others waiting. Tiles take so little time that only many rows hide the reading.
+struct RowsAThread {
+  int64_t fewest, most;
+};
+constexpr RowsAThread kUntiledRows = {3, 8}, kTiledRows = {32, 256};
 // Matrices that are larger together are divided by columns always: they would come from memory again for each piece,
 // and what threads tell each other is little beside that.
 constexpr int64_t kMostBytesByRows = 6 << 20;
@@ -50,16 +49,17 @@ constexpr int64_t kTileFloats = 2048;
 
 // `rows` rows of x[., matrix.k], normalised if need be, in the form that the matrix wants. They lie in the scratch of
 // the calling thread: what was made there before is gone.
-Activations prepared(const Matrix& matrix, bool exact, const float* x, int64_t rows, Norm norm);
+Activations prepared(const Matrix& matrix, Precision precision, const float* x, int64_t rows, Norm norm);
 
 // y[rows, n] = x times the matrix transposed, plus `bias` [n] if there is one.
-void multiply(const Matrix& matrix, bool exact, const Activations& x, const float* bias, float* y);
+void multiply(const Matrix& matrix, Precision precision, const Activations& x, const float* bias, float* y);
 
 // y[rows, n] = addend + x times the matrix transposed; y may be the addend.
-void multiply_and_add(const Matrix& matrix, bool exact, const Activations& x, const float* addend, float* y);
+void multiply_and_add(const Matrix& matrix, Precision precision, const Activations& x, const float* addend, float* y);
 
 // out[rows, n / 2] = activation(x times the matrix's first half transposed) * (x times its second half transposed)
-void multiply_and_gate(const Matrix& matrix, bool exact, const Activations& x, Activation activation, float* out);
+void multiply_and_gate(const Matrix& matrix, Precision precision, const Activations& x, Activation activation,
+                       float* out);
 
 static inline int64_t bytes_of(const Matrix& matrix) {
   return column_blocks(matrix.n) * column_block_bytes(matrix.format, matrix.k);
@@ -69,12 +69,13 @@ static inline int64_t bytes_of(const Matrix& matrix) {
 // within `work` then find that they are inside of a loop, and run on one thread. `bytes` is what `work` reads of
 // matrices.
 template <class Work>
-void by_rows(int64_t rows, int64_t bytes, Work&& work) {
+void by_rows(int64_t rows, int64_t bytes, const RowsAThread& share, Work&& work) {
   const int64_t threads = num_threads(), each = (rows + threads - 1) / threads;
-  if (threads == 1 || each < kFewestRows || bytes > kMostBytesByRows) {
+  if (threads == 1 || each < share.fewest || bytes > kMostBytesByRows) {
     work(int64_t{0}, rows);
   } else {
-    parallel_for(rows, std::min(each, kMostRows), work);
+    const int64_t turns = (each + share.most - 1) / share.most;
+    parallel_for(rows, (each + turns - 1) / turns, work);
   }
 }
 
@@ -90,10 +91,10 @@ static inline int64_t blocks_a_piece(const Matrix& matrix, int64_t rows, int64_t
 static inline int64_t blocks_a_tile(int64_t rows) { return std::max<int64_t>(kTileFloats / (rows * kColumns), 4); }
 
 // The product of some blocks of columns from `block` on: float32 [rows, count * 16] in `to`.
-static inline void multiply_tile(const MatmulKernels& kernel, const Matrix& matrix, bool exact, const Activations& x,
-                                 int64_t block, int64_t count, float* to) {
+static inline void multiply_tile(const MatmulKernels& kernel, const Matrix& matrix, Precision precision,
+                                 const Activations& x, int64_t block, int64_t count, float* to) {
   const char* from = matrix.tiles + block * column_block_bytes(matrix.format, matrix.k);
-  kernel.multiply(matrix.format, exact, x, from, 0, count, to, count * kColumns);
+  kernel.multiply(matrix.format, precision, x, from, 0, count, to, count * kColumns);
 }
 
 }  // namespace sgl

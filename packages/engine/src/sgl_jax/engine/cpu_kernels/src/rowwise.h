@@ -72,6 +72,13 @@ inline Vec activated(Activation activation, Vec x) {
   return 0.5f * x * (tanh(inner) + 1.0f);
 }
 
+// `out` may be one of the addends.
+void add(const float* a, const float* b, int64_t size, float* out) {
+  by_vectors(size, [&](int64_t at, int64_t count) {
+    store_at(out, at, load_at(a, at, count) + load_at(b, at, count), count);
+  });
+}
+
 void gate(Activation activation, const float* gates, const float* ups, int64_t size, float* out) {
   by_vectors(size, [&](int64_t at, int64_t count) {
     store_at(out, at, activated(activation, load_at(gates, at, count)) * load_at(ups, at, count), count);

@@ -10,6 +10,7 @@ namespace sgl {
 
 using Floats = xla::ffi::Buffer<xla::ffi::F32>;
 using Number = xla::ffi::BufferR0<xla::ffi::S32>;
+using Numbers = xla::ffi::BufferR1<xla::ffi::S32>;
 
 // The matrix [n, k] that is meant. False if the buffer holds no whole number of such, or there is no such format.
 static inline bool find_matrix(const xla::ffi::AnyBuffer& stack, const Number& index, int64_t format, int64_t n,
@@ -34,9 +35,39 @@ static inline const float* optional(const Floats& buffer) {
   return buffer.element_count() == 0 ? nullptr : buffer.typed_data();
 }
 
-// Rows that count; those after them are padding.
-static inline int64_t live_rows(const Number& live, int64_t rows) {
-  return std::clamp<int64_t>(*live.typed_data(), 0, rows);
+// Which rows are which: first those that are decoded, one a sequence, then those of prompts, then padding.
+struct Rows {
+  int64_t decoded, live;
+};
+
+// Of two numbers, of rows that are live and of decoded ones. False if there are not two.
+static inline bool find_rows(const Numbers& counts, int64_t rows, Rows& found) {
+  if (counts.element_count() != 2) return false;
+  found.live = std::clamp<int64_t>(counts.typed_data()[0], 0, rows);
+  found.decoded = std::clamp<int64_t>(counts.typed_data()[1], 0, found.live);
+  return true;
+}
+
+// Calls work(begin, end, precision) for live rows, as many together as are computed alike, shared out among the
+// threads. What a token gets is decided by its kind, not by how many others there are: a text would depend on them.
+template <size_t count, class Work>
+static inline void by_kind(const Rows& rows, const Matrix (&matrices)[count], bool exact, Work&& work) {
+  const bool pairs = matmul_kernels().pairs && !exact;
+  bool grouped = false;
+  int64_t bytes = 0;
+  for (const Matrix& matrix : matrices) {
+    grouped = grouped || is_grouped(matrix.format);
+    bytes += bytes_of(matrix);
+  }
+  const auto share = [&](int64_t begin, int64_t end, Precision precision) {
+    if (begin == end) return;
+    const bool tiled = matmul_kernels().pairs && (!grouped || precision == Precision::paired);
+    by_rows(end - begin, bytes, tiled ? kTiledRows : kUntiledRows,
+            [&](int64_t from, int64_t to) { work(begin + from, begin + to, precision); });
+  };
+  const int64_t coded = exact ? 0 : pairs && grouped ? rows.decoded : rows.live;
+  share(0, coded, Precision::coded);
+  share(coded, rows.live, exact ? Precision::exact : Precision::paired);
 }
 
 // Padding must hold something finite, and XLA leaves results as it finds them.

@@ -16,6 +16,7 @@ using sgl::Activations;
 using sgl::Format;
 using sgl::kColumns;
 using sgl::kGroup;
+using sgl::Precision;
 
 // How far ahead of its use a matrix is fetched. The machine sees for itself that a matrix is read from its first byte
 // to its last, and for a single row it is better left alone (32 GB/s of bfloat16 on a Zen 4 core, for 29 with this).
@@ -186,7 +187,9 @@ void tile_bf16(const Activations& x, int64_t row, const char* tiles, Lanes::Floa
 // ---- from tiles to products ----
 
 template <int rows>
-void tile(Format format, bool exact, const Activations& x, int64_t row, const char* tiles, Lanes::Floats* out) {
+void tile(Format format, Precision precision, const Activations& x, int64_t row, const char* tiles,
+          Lanes::Floats* out) {
+  const bool exact = precision == Precision::exact;
   switch (format) {
     case Format::q4_1:
       return exact ? tile_exact<Format::q4_1, rows>(x, row, tiles, out)
@@ -206,10 +209,10 @@ void tile(Format format, bool exact, const Activations& x, int64_t row, const ch
 
 // One tile, and its result in y.
 template <int rows>
-void tile_to(Format format, bool exact, const Activations& x, int64_t row, const char* tiles, int64_t column, float* y,
-             int64_t n) {
+void tile_to(Format format, Precision precision, const Activations& x, int64_t row, const char* tiles, int64_t column,
+             float* y, int64_t n) {
   Lanes::Floats out[rows];
-  tile<rows>(format, exact, x, row, tiles, out);
+  tile<rows>(format, precision, x, row, tiles, out);
   for (int r = 0; r < rows; ++r) {
     float* to = y + (row + r) * n + column;
     if (n - column >= kColumns) {
@@ -220,8 +223,8 @@ void tile_to(Format format, bool exact, const Activations& x, int64_t row, const
   }
 }
 
-void multiply(Format format, bool exact, const Activations& x, const char* tiles, int64_t begin, int64_t end, float* y,
-              int64_t n) {
+void multiply(Format format, Precision precision, const Activations& x, const char* tiles, int64_t begin, int64_t end,
+              float* y, int64_t n) {
   const int64_t block_bytes = sgl::column_block_bytes(format, x.k);
   // One block of columns after the other, whatever the format: the machine follows one stream better than several.
   for (int64_t block = begin; block < end; ++block) {
@@ -229,11 +232,11 @@ void multiply(Format format, bool exact, const Activations& x, const char* tiles
     const int64_t column = block * kColumns;
     int64_t row = 0;
     if constexpr (Lanes::kMostRows >= 8) {
-      for (; row + 8 <= x.rows; row += 8) tile_to<8>(format, exact, x, row, from, column, y, n);
+      for (; row + 8 <= x.rows; row += 8) tile_to<8>(format, precision, x, row, from, column, y, n);
     }
-    for (; row + 4 <= x.rows; row += 4) tile_to<4>(format, exact, x, row, from, column, y, n);
-    for (; row + 2 <= x.rows; row += 2) tile_to<2>(format, exact, x, row, from, column, y, n);
-    if (row < x.rows) tile_to<1>(format, exact, x, row, from, column, y, n);
+    for (; row + 4 <= x.rows; row += 4) tile_to<4>(format, precision, x, row, from, column, y, n);
+    for (; row + 2 <= x.rows; row += 2) tile_to<2>(format, precision, x, row, from, column, y, n);
+    if (row < x.rows) tile_to<1>(format, precision, x, row, from, column, y, n);
   }
 }
 
@@ -241,7 +244,7 @@ void multiply(Format format, bool exact, const Activations& x, const char* tiles
 
 inline char* aligned(char* at) { return at + (-reinterpret_cast<uintptr_t>(at) & 63); }
 
-Activations plan(Format format, bool exact, const float* x, int64_t rows, int64_t k, char* scratch) {
+Activations plan(Format format, Precision precision, const float* x, int64_t rows, int64_t k, char* scratch) {
   Activations made;
   made.rows = rows;
   made.k = k;
@@ -250,7 +253,7 @@ Activations plan(Format format, bool exact, const float* x, int64_t rows, int64_
     char* scales = aligned(scratch);
     char* sums = aligned(scales + rows * groups * 4);
     made.sums = reinterpret_cast<float*>(sums);
-    if (exact) {
+    if (precision == Precision::exact) {
       made.floats = x;
     } else {
       made.scales = reinterpret_cast<float*>(scales);
