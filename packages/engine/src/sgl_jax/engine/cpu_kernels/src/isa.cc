@@ -59,6 +59,15 @@ Isa detect() { return Isa::neon; }
 Isa detect() { return Isa::portable; }
 #endif
 
+bool is_intel() {
+#if defined(SGL_X86)
+  unsigned eax, ebx, ecx, edx;  // the name is in the last three: "Genu" "ntel" "ineI"
+  return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == 0x756e6547 && ecx == 0x6c65746e && edx == 0x49656e69;
+#else
+  return false;
+#endif
+}
+
 // The best of those up to `most` that the library has files for.
 Isa built(Isa most) {
 #if defined(SGL_X86)
@@ -81,6 +90,8 @@ Isa built(Isa most) {
 std::atomic<Isa> most_allowed{Isa::neon};
 
 }  // namespace
+
+extern const bool wants_fetching = is_intel();
 
 Isa isa() {
   static const Isa detected = detect();

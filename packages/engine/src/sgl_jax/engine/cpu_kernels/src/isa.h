@@ -1,8 +1,8 @@
 // Which instructions are used: the best that this machine has, which is asked at run time, and that the library was
-// built for. variants.py has SGL_AVX2, SGL_AVX512, SGL_AVX512BF16 and SGL_AMX defined where their files are part of it.
+// built for. variants.py has SGL_AVX2, SGL_AVX512, SGL_AVX512BF16 and SGL_AMX defined where it has their files.
 //
-// A file whose name ends in _avx2.cc, _avx512.cc, _avx512bf16.cc or _amx.cc is compiled with these instructions and may use
-// them everywhere; it must be called only where `isa()` allows it, and must not define anything that other files
+// A file whose name ends in _avx2.cc, _avx512.cc, _avx512bf16.cc or _amx.cc is compiled with these instructions and may
+// use them everywhere; it must be called only where `isa()` allows it, and must not define anything that other files
 // could share (inline functions and templates of named types): the linker would keep one copy for all of them.
 #pragma once
 
@@ -47,6 +47,9 @@ const char* isa_name(Isa isa);
 #else
 #define SGL_FROM_AMX(own, less) (less)
 #endif
+
+// Whether this machine reads a stream faster if it is asked for what comes next: Intel's do, AMD's do not (tiles.h).
+extern const bool wants_fetching;
 
 // For tests and comparisons: use at most this one. Returns what is used from now on.
 Isa limit_isa(Isa most);
