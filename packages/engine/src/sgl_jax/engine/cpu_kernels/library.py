@@ -58,6 +58,11 @@ class Library(NamedTuple):
         return self.isa != ISAS[0]
 
     @property
+    def has_tiles(self) -> bool:
+        """Whether prompts are multiplied by AMX, unless in float32."""
+        return bool(self.handle.sgl_has_tiles())
+
+    @property
     def threads(self) -> int:
         """Threads that a kernel uses."""
         return int(self.handle.sgl_num_threads())

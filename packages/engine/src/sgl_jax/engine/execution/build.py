@@ -111,7 +111,8 @@ def build_executor(
     )
 
     pool_spec = spec if spread is None else spread.share
-    limits, max_slots = _limits(config, on_cpu=on_cpu)
+    has_tiles = kernels is not None and kernels.has_tiles and dtype != jnp.float32
+    limits, max_slots = _limits(config, on_cpu=on_cpu, chunk=2048 if not on_cpu else 512 if has_tiles else 256)
     # Devices gather the logits, and each remembers all tokens of each slot.
     step_spec = msgspec.structs.replace(pool_spec, vocab_size=spec.vocab_size)
     steps_bytes = 0 if on_cpu else reserved_bytes(step_spec, limits, max_slots, dtype.itemsize)
@@ -262,10 +263,10 @@ def _runs(
     return tuple(runs)
 
 
-def _limits(config: EngineConfig, *, on_cpu: bool) -> tuple[StepLimits, int]:
-    """Bounds of a step, and how many requests run at once."""
+def _limits(config: EngineConfig, *, on_cpu: bool, chunk: int) -> tuple[StepLimits, int]:
+    """Bounds of a step, and how many requests run at once; `chunk` is for prompts where no flag says more."""
     max_slots = config.max_running_requests or (32 if on_cpu else 256)
-    chunk = config.chunked_prefill_size or (256 if on_cpu else 2048)
+    chunk = config.chunked_prefill_size or chunk
     # A step must hold one token of every running request, or decoding would take turns.
     max_tokens = max(min(chunk, config.max_prefill_tokens), max_slots)
     return StepLimits(max_tokens, min(chunk, max_tokens)), max_slots

@@ -99,3 +99,5 @@ void multiply_and_gate(const Matrix& matrix, Precision precision, const Activati
 }
 
 }  // namespace sgl
+
+extern "C" int sgl_has_tiles() { return sgl::matmul_kernels().pairs ? 1 : 0; }
