@@ -52,20 +52,20 @@ static inline bool find_rows(const Numbers& counts, int64_t rows, Rows& found) {
 // threads. What a token gets is decided by its kind, not by how many others there are: a text would depend on them.
 template <size_t count, class Work>
 static inline void by_kind(const Rows& rows, const Matrix (&matrices)[count], bool exact, Work&& work) {
-  const bool pairs = matmul_kernels().pairs && !exact;
-  bool grouped = false;
+  bool grouped = false, tiles = matmul_kernels().pairs;
   int64_t bytes = 0;
   for (const Matrix& matrix : matrices) {
     grouped = grouped || is_grouped(matrix.format);
+    tiles = tiles && matrix.format != Format::f32;
     bytes += bytes_of(matrix);
   }
   const auto share = [&](int64_t begin, int64_t end, Precision precision) {
     if (begin == end) return;
-    const bool tiled = matmul_kernels().pairs && (!grouped || precision == Precision::paired);
+    const bool tiled = tiles && (!grouped || precision == Precision::paired);
     by_rows(end - begin, bytes, tiled ? kTiledRows : kUntiledRows,
             [&](int64_t from, int64_t to) { work(begin + from, begin + to, precision); });
   };
-  const int64_t coded = exact ? 0 : pairs && grouped ? rows.decoded : rows.live;
+  const int64_t coded = exact ? 0 : tiles && grouped ? rows.decoded : rows.live;
   share(0, coded, Precision::coded);
   share(coded, rows.live, exact ? Precision::exact : Precision::paired);
 }
