@@ -18,7 +18,11 @@ def test_it_serves_what_it_was_told_until_interrupted(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("sgl-jax-bench")), "serve-mock", "--port=0", "--ttft=1ms", "--itl=0"]
     log = tmp_path / "log.jsonl"
     with subprocess.Popen(
-        [*command, "--tokens=7", "--model=fake", f"--log={log}"], stdout=subprocess.PIPE, text=True
+        [*command, "--tokens=7", "--model=fake", f"--log={log}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Who is started in a shell's background inherits that SIGINT is ignored, and would ignore it, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert process.stdout is not None
