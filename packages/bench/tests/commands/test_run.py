@@ -221,6 +221,7 @@ def test_what_cannot_be_measured_is_one_line_and_exit_2(
         ["--requests", "0"],
         ["--concurrent", "x"],
         ["--temperature", "-1"],
+        ["--temperature", "nan"],
         ["--timeout", "soon"],
         ["--slo", "ttft"],
         ["--nope"],

@@ -33,6 +33,9 @@ async def test_a_ready_server(http: httpx.AsyncClient, engine: Any) -> None:
         response = await http.get(path)
         assert response.status_code == 200
         assert response.json() == {"status": "ok", "phase": "ready"}
+    for path in ("/health", "/readyz", "/ping"):
+        response = await http.head(path)
+        assert (response.status_code, response.content) == (200, b"")
     assert [request.sampling.max_new_tokens for request in engine.submitted] == [1]
 
 

@@ -69,6 +69,15 @@ class ServerContext:
             raise unavailable(f"The model is not ready yet ({phase}); try again soon, or watch GET /health.")
         return self.engine.info()
 
+    @property
+    def max_sequences(self) -> int:
+        """Sequences of one HTTP request, at most: of more, some would be refused however idle the engine is.
+
+        Raises:
+            EngineDeadError: as `ready_info`.
+        """
+        return min(self.limits.max_sequences, self.engine.info().max_running_requests + self.limits.queued_sequences)
+
     def generating_info(self) -> EngineInfo:
         """The same, for routes that generate.
 

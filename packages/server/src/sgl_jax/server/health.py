@@ -27,19 +27,22 @@ class Health(msgspec.Struct, frozen=True):
 
 
 def health_router(context: ServerContext) -> APIRouter:
-    """The routes, bound to a server's parts."""
+    """The routes, bound to a server's parts. Monitors ask by HEAD as well."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/health", include_in_schema=False)
     @router.get("/health", operation_id="health", summary="Is the server up?", **describe(answer=Health))
     async def health() -> Response:
         report = _health(context)
         return json_response(report, 503 if report.status == "dead" else 200)
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", operation_id="readyz", summary="Are requests welcome?", **describe(answer=Health))
     async def readyz() -> Response:
         context.ready_info()
         return json_response(_health(context))
 
+    @router.head("/ping", include_in_schema=False)
     @router.get("/ping", operation_id="ping", summary="Are requests welcome?", **describe(answer=Health))
     async def ping() -> Response:
         context.ready_info()

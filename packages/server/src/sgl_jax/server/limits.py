@@ -21,6 +21,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         max_body_bytes: larger request bodies are refused with 413.
         body_seconds: a body that takes longer to arrive is refused with 408.
         max_sequences: prompts times `n` of one HTTP request, at most.
+        queued_sequences: how many the engine lets wait (`--max-queued-requests`).
         request_seconds: a request that takes longer to compute is ended with 408; None is no limit.
         keep_alive_seconds: silence on an event stream after which a comment is sent.
         health_seconds: how long `/health_generate` waits for its token.
@@ -33,6 +34,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 * 1024 * 1024
     body_seconds: float = 120.0
     max_sequences: int = 4096
+    queued_sequences: int = 4096
     request_seconds: float | None = None
     keep_alive_seconds: float = 15.0
     health_seconds: float = 20.0

@@ -163,6 +163,7 @@ class WebServer(uvicorn.Server):
                 request_seconds=config.server.max_request_seconds,
                 stored_responses=config.server.max_stored_responses,
                 strict_fields=config.server.strict_fields,
+                queued_sequences=config.engine.max_queued_requests,
             ),
         )
         options = AppOptions(

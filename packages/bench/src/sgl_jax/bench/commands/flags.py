@@ -56,7 +56,13 @@ def percentage(text: str) -> float:
 
 def temperature(text: str) -> float:
     """An argparse type: a finite number of at least zero."""
-    return 0.0 if text in ("0", "0.0") else positive_number(text)
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or above, and finite, not {text}")
+    return value
 
 
 def duration(text: str) -> float:

@@ -35,7 +35,7 @@ async def native_job(body: NativeRequest, context: ServerContext, info: EngineIn
     n = params[0].n
     if any(one.n != n for one in params):
         raise bad_request("sampling_params: n must be the same for all prompts.", "sampling_params.n")
-    check_count(count, n, context.limits.max_sequences)
+    check_count(count, n, context.max_sequences)
     prompts = await _prompts(body, context, info)
     sampling, asked = [], [asked_grammar(one, path) for one, path in zip(params, paths, strict=True)]
     shown = asked_logprobs(body, count)

@@ -119,7 +119,7 @@ async def completion_job(body: CompletionRequest, context: ServerContext, info: 
     kept, drawn = body.n or 1, _drawn(body)
     if drawn > kept and body.stream:
         raise bad_request("best_of cannot be streamed: which are the best is known at the end.", "best_of")
-    check = partial(check_count, n=drawn, limit=context.limits.max_sequences)
+    check = partial(check_count, n=drawn, limit=context.max_sequences)
     prompts = await read_prompts(body.prompt, context.tokenizer, info.vocab_size, "prompt", check_count=check)
     # What is drawn in vain must be judged, too.
     logprobs = (body.logprobs or 0) if drawn > kept else body.logprobs

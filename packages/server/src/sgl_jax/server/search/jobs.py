@@ -26,7 +26,7 @@ MAX_INPUTS = 2048
 
 def check_inputs(count: int, context: ServerContext, param: str) -> None:
     """Refuses none at all, and more than one client may ask for at once."""
-    limit = min(MAX_INPUTS, context.limits.max_sequences)
+    limit = min(MAX_INPUTS, context.max_sequences)
     if not 1 <= count <= limit:
         raise bad_request(f"{param} must hold 1 to {limit} entries, got {count}; send several requests.", param)
 
