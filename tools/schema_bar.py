@@ -209,6 +209,9 @@ class _EvenDraws:
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Nothing to compile."""
 
+    def close(self) -> None:
+        """There is nothing to end."""
+
     def start_profile(self) -> str:
         raise ProfileError("There is no device here.")
 

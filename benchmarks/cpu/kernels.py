@@ -73,9 +73,9 @@ def measure_kernels() -> None:
 
 
 def measure_steps(kernels: str) -> None:
-    from sgl_jax.engine.core import build_core
     from sgl_jax.engine.messages import GenerateRequest
     from sgl_jax.engine.sampling_params import SamplingParams
+    from sgl_jax.engine.startup import build_core
 
     for sequences in SEQUENCES:
         config = EngineConfig(

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from sgl_jax.engine.config.default_model import find_default_model
 from sgl_jax.engine.config.engine_config import EngineConfig
-from sgl_jax.engine.core import EngineCore, build_core
+from sgl_jax.engine.core import EngineCore
 from sgl_jax.engine.execution import device_env
 from sgl_jax.engine.messages import GenerateRequest
 from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.startup import build_core
 
 
 def make_core(**options: object) -> EngineCore:

@@ -150,7 +150,7 @@ def make_core(
     }
     config = EngineConfig(**{**fields, **(flags or {})})
     device_env.apply(config)
-    from sgl_jax.engine.core import build_core
+    from sgl_jax.engine.startup import build_core
 
     begin = time.perf_counter()
     return build_core(config, lambda phase: None), time.perf_counter() - begin

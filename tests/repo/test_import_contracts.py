@@ -63,7 +63,7 @@ VIOLATIONS = {
         "launch_server/a.py": "from flax import nnx",
     },
     "core": {
-        "server/app.py": "from sgl_jax.engine.core import build_core",
+        "server/app.py": "from sgl_jax.engine.startup import build_core",
         "engine/__main__.py": "import sgl_jax.engine.core",
     },
     "facade": {
@@ -103,7 +103,9 @@ def skeleton(tmp_path: Path) -> Path:
         write_module(tmp_path, f"engine/{name}/__init__.py" if name != "__main__" else "engine/__main__.py")
     write_module(tmp_path, "engine/models/registry.py", "import jax")
     write_module(tmp_path, "engine/core/__init__.py", "import sgl_jax.engine.models.registry")
-    write_module(tmp_path, "server/ipc/worker.py", "from sgl_jax.engine.core import build_core")
+    write_module(tmp_path, "engine/startup/__init__.py", "import sgl_jax.engine.core")
+    write_module(tmp_path, "server/ipc/worker.py", "import sgl_jax.engine.core, sgl_jax.engine.startup")
+    write_module(tmp_path, "server/node.py", "from sgl_jax.engine.startup import follow_core")
     for package in ("launch_server", "client", "bench"):
         write_module(tmp_path, f"{package}/__init__.py")
     return tmp_path

@@ -21,6 +21,11 @@ def test_only_gpus_get_options_and_several_get_more():
     assert environment_flags("cuda", 1, "") == environment_flags("cpu", 1, "")
 
 
+def test_a_node_makes_its_own_part_of_the_devices():
+    assert "--xla_force_host_platform_device_count=4" in environment_flags("cpu", 8, "", nodes=2)
+    assert not any("device_count" in flag for flag in environment_flags("cpu", 2, "", nodes=2))
+
+
 def test_an_option_that_xla_does_not_know_is_left_out():
     lowered = jax.jit(lambda x: x + 1).lower(jnp.ones(3))
     program = compile_with(lowered, {"xla_no_such_option": "1", "xla_embed_ir_in_executable": True})

@@ -70,6 +70,7 @@ def test_the_guides_commands(memory: float, prefill: int, running: int | None) -
         xla_backend="native",
         attention_backend="native",
         device="cpu",
+        dist_init_addr="0.0.0.0:10011",
         random_seed=3,
         mem_fraction_static=memory,
         max_prefill_tokens=prefill,
@@ -204,10 +205,46 @@ def test_refused_flags_say_why(name: str) -> None:
         assert REFUSED[name] in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nnodes", "node-rank", "dp-size"])
+@pytest.mark.parametrize("name", ["ep-size", "dp-size"])
 def test_parallelism_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match="not there yet"):
         parse_launch(["--model-path=m", f"--{name}=2"])
+
+
+def test_several_nodes() -> None:
+    flags = ["--tp-size=4", "--nnodes=2", "--node-rank=1", "--nccl-init-addr=10.0.0.1:10011"]
+    engine = parse_launch(["--model-path=m", *flags]).engine
+    assert (engine.tp_size, engine.nnodes, engine.node_rank) == (4, 2, 1)
+    assert engine.dist_init_addr == "10.0.0.1:10011"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--nnodes=0", "--nnodes must be at least 1"),
+        ("--node-rank=1", "--node-rank lie in"),
+        ("--nnodes=2 --node-rank=2", "--node-rank lie in"),
+        ("--nnodes=2 --node-rank=-1", "--node-rank lie in"),
+        ("--nnodes=2 --dist-init-addr=a:1", "--tp-size=1 must be a multiple"),
+        ("--nnodes=2 --tp-size=3 --dist-init-addr=a:1", "--tp-size=3 must be a multiple"),
+        ("--nnodes=2 --tp-size=2", "needs --dist-init-addr"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=a", "needs --dist-init-addr"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=:1", "needs --dist-init-addr"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=a:0", "needs --dist-init-addr"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=a:99999", "needs --dist-init-addr"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=cuda:0,1", "devices of one node"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=fake", "--device=fake"),
+    ],
+)
+def test_nodes_that_cannot_be(flags: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_launch(["--model-path=m", *flags.split()])
+    assert says in str(caught.value)
+
+
+def test_an_empty_host_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--host .* 0\.0\.0\.0"):
+        parse_launch(["--model-path=m", "--host="])
 
 
 @pytest.mark.parametrize("name", ["tp-size", "tp", "tensor-parallel-size"])

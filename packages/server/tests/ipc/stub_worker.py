@@ -24,6 +24,7 @@ class StubCore:
         self.mode = config.model_path
         self.live: dict[str, tuple[GenerateRequest, int]] = {}
         self.steps = 0
+        self.is_paused = False
         self.info = EngineInfo(
             model_path=config.model_path,
             architecture="Stub",
@@ -46,7 +47,7 @@ class StubCore:
             self.live.pop(request_id, None)
 
     def has_work(self) -> bool:
-        return bool(self.live)
+        return bool(self.live) and not self.is_paused
 
     def step(self) -> StepOutputs:
         if self.mode == "crash":
@@ -68,6 +69,8 @@ class StubCore:
         return outputs
 
     def control(self, control_id: str, verb: str) -> ControlReply:
+        if verb in ("pause", "continue"):
+            self.is_paused = verb == "pause"
         stats = EngineStats(running=len(self.live), steps_total=self.steps)
         return ControlReply(control_id=control_id, stats=stats if verb == "stats" else None)
 
@@ -94,7 +97,7 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> StubC
 
 
 if __name__ == "__main__":
-    core = ModuleType("sgl_jax.engine.core")
-    core.build_core = build_core  # type: ignore[attr-defined]
-    sys.modules["sgl_jax.engine.core"] = core
+    startup = ModuleType("sgl_jax.engine.startup")
+    startup.build_core = build_core  # type: ignore[attr-defined]
+    sys.modules["sgl_jax.engine.startup"] = startup
     sys.exit(worker.main())

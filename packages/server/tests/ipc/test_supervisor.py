@@ -101,6 +101,28 @@ def test_another_worker_takes_the_place_of_a_dead_one(run: Runner) -> None:
     run(scenario())
 
 
+def test_a_pause_outlives_the_worker(run: Runner) -> None:
+    async def scenario() -> None:
+        async with supervised(Workers("ok")) as engine:
+            await engine.wait_ready()
+            assert await generate(engine, "before") == [100, 101, 102]
+            await engine.control("pause")
+            kill(engine)
+            while not engine.restarts:
+                await asyncio.sleep(0.01)
+            await until_ready(engine)
+            waiting = asyncio.create_task(generate(engine, "paused"))
+            stats = (await engine.control("stats")).stats
+            while stats is not None and not stats.running:  # until it is there
+                stats = (await engine.control("stats")).stats
+            assert stats is not None
+            assert stats.steps_total == 0
+            await engine.control("continue")
+            assert await waiting == [100, 101, 102]
+
+    run(scenario())
+
+
 def test_workers_that_answer_are_replaced_without_end(run: Runner, no_pauses: None) -> None:
     async def scenario() -> None:
         workers = Workers("ok")

@@ -14,7 +14,7 @@ from typing import Any
 
 from sgl_jax.engine.completion import Chunk, Embedding
 from sgl_jax.engine.config.engine_config import EngineConfig
-from sgl_jax.engine.core import EngineCore, build_core
+from sgl_jax.engine.core import EngineCore
 from sgl_jax.engine.errors import (
     ContextLengthError,
     EngineDeadError,
@@ -34,6 +34,7 @@ from sgl_jax.engine.messages import (
     TokenDelta,
 )
 from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.startup import build_core
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.load import load_tokenizer
 from sgl_jax.engine.text.stream import TextStream
@@ -61,7 +62,7 @@ class AsyncEngine:
         options: the fields of `EngineConfig` (`dtype="bfloat16"`, `max_seq_len=4096`, …).
 
     Raises (on entering):
-        ModelLoadError, ConfigError: see `core.build_core`.
+        ModelLoadError, ConfigError: see `startup.build_core`.
     """
 
     def __init__(

@@ -10,25 +10,18 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from sgl_jax.engine.cache.prefix_cache import PrefixCache
-from sgl_jax.engine.config import model_files
-from sgl_jax.engine.config.engine_config import EngineConfig
-from sgl_jax.engine.config.model_source import local_model
-from sgl_jax.engine.config.pooling import read_pooling
 from sgl_jax.engine.errors import ContextLengthError, InvalidRequestError, ProfileError, QueueFullError, SglJaxError
-from sgl_jax.engine.execution.advice import memory_advice
-from sgl_jax.engine.execution.fake import fake_executor
 from sgl_jax.engine.messages import (
     ControlReply,
     ControlVerb,
     EngineInfo,
     Finish,
     GenerateRequest,
-    Phase,
     StepOutputs,
     TokenDelta,
 )
@@ -40,7 +33,6 @@ from sgl_jax.engine.scheduling.request import Request
 from sgl_jax.engine.scheduling.scheduler import ScheduledStep, Scheduler
 from sgl_jax.engine.stats import EngineStats
 from sgl_jax.engine.structured.compiler import GrammarCompiler
-from sgl_jax.engine.text.load import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -191,6 +183,7 @@ class EngineCore:
         if self._in_flight is not None:
             self._in_flight[1].collect()
             self._in_flight = None
+        self._executor.close()
 
     def _check(self, request: GenerateRequest) -> int:
         """Validates a request; returns how long its sequence may grow."""
@@ -322,61 +315,3 @@ def _refusal(error: SglJaxError) -> Finish:
         param=getattr(error, "param", None),
         code=_REFUSAL_CODES.get(type(error), "invalid_request"),
     )
-
-
-def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> EngineCore:
-    """Loads the model, compiles its steps and returns a ready core. Imports jax (unless `device="fake"`).
-
-    Args:
-        config: what to run.
-        on_phase: hears of every change of phase and of warm-up progress.
-
-    Raises:
-        ModelLoadError: the model cannot be loaded.
-        ConfigError: the flags do not fit the model or the device.
-    """
-    model_path = local_model(config, lambda done, total: on_phase(Phase("downloading", done, total)))
-    on_phase(Phase("loading"))
-    files = model_files.resolve(str(model_path), config.load_format)
-    spec = files.spec()
-    pooling = read_pooling(files.root, files.config) if config.is_embedding else None
-    executor: Executor
-    if config.device == "fake":
-        executor, summary = fake_executor(config, spec), {"device": "fake"}
-    else:
-        from sgl_jax.engine.execution.build import build_executor  # imports jax
-
-        with memory_advice(config, "loading the weights and making the KV pool"):
-            executor, summary = build_executor(
-                config, files, spec, lambda done, total: on_phase(Phase("loading", done, total))
-            )
-    if not config.skip_warmup:
-        with memory_advice(config, "compiling the steps"):
-            executor.warmup(lambda done, total: on_phase(Phase("compiling", done, total)))
-    longest = executor.max_pages_per_slot * executor.page_size
-    info = EngineInfo(
-        model_path=config.model_path,
-        architecture=spec.architecture,
-        vocab_size=spec.vocab_size,
-        max_model_len=min(config.max_seq_len or spec.max_position_embeddings, longest),
-        max_total_tokens=executor.num_pages * executor.page_size,
-        max_running_requests=executor.max_slots,
-        eos_token_ids=list(spec.eos_token_ids),
-        dtype=summary.get("dtype", config.dtype),
-        device=summary["device"],
-        summary=summary,
-        hidden_size=spec.hidden_size,
-        pooling=pooling,
-    )
-    core = EngineCore(
-        executor,
-        info,
-        max_queued_requests=config.max_queued_requests,
-        random_seed=config.random_seed,
-        overlap=not config.disable_overlap_schedule,
-        prefix_cache=not config.disable_radix_cache,
-        schedule_policy=config.schedule_policy,
-        grammars=GrammarCompiler(lambda: load_tokenizer(config), spec.vocab_size, spec.eos_token_ids),
-    )
-    on_phase(Phase("ready"))
-    return core

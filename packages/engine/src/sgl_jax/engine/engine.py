@@ -10,7 +10,7 @@ from typing import Any
 
 from sgl_jax.engine.completion import Chunk, Completion, Embedding
 from sgl_jax.engine.config.engine_config import EngineConfig
-from sgl_jax.engine.core import EngineCore, build_core
+from sgl_jax.engine.core import EngineCore
 from sgl_jax.engine.errors import InvalidRequestError, SglJaxError
 from sgl_jax.engine.messages import (
     EmbeddingParams,
@@ -22,6 +22,7 @@ from sgl_jax.engine.messages import (
     TokenLogprobs,
 )
 from sgl_jax.engine.sampling_params import SamplingParams
+from sgl_jax.engine.startup import build_core
 from sgl_jax.engine.stats import EngineStats
 from sgl_jax.engine.text.chat_template import ChatTemplate
 from sgl_jax.engine.text.load import load_tokenizer
@@ -45,7 +46,7 @@ class Engine:
         options: the fields of `EngineConfig` (`dtype="bfloat16"`, `max_seq_len=4096`, …).
 
     Raises:
-        ModelLoadError, ConfigError: see `core.build_core`.
+        ModelLoadError, ConfigError: see `startup.build_core`.
     """
 
     def __init__(

@@ -194,6 +194,9 @@ class Executor(Protocol):
     def dispatch(self, plan: StepPlan) -> PendingStep:
         """Starts a step and returns without waiting for it."""
 
+    def close(self) -> None:
+        """Nothing will be dispatched any more."""
+
     def start_profile(self) -> str:
         """Records what the device does from now on; returns the folder.
 

@@ -89,6 +89,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         if not self.served_model_name:
             raise ConfigError("--served-model-name must not be empty.")
+        if not self.host:
+            raise ConfigError("--host must not be empty; 0.0.0.0 is all addresses of this machine.")
         if not 0 <= self.port < 2**16:
             raise ConfigError(f"--port must lie between 0 and 65535, got {self.port}.")
         if self.max_body_bytes < 1:

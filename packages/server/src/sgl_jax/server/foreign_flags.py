@@ -32,14 +32,6 @@ NEUTRAL: tuple[Neutral, ...] = (
         reason="--trust-remote-code has no effect: SGL-JAX never runs code from a model folder",
     ),
     Neutral(
-        name="dist-init-addr",
-        kind=str,
-        aliases=("nccl-init-addr",),
-        reason="--dist-init-addr has no effect with one node",
-    ),
-    Neutral(name="nnodes", kind=int, accepts=1, reason="serving from several machines is not there yet"),
-    Neutral(name="node-rank", kind=int, accepts=0, reason="serving from several machines is not there yet"),
-    Neutral(
         name="dp-size",
         kind=int,
         accepts=1,
@@ -72,7 +64,7 @@ NEUTRAL: tuple[Neutral, ...] = (
 
 _BUCKETS = "the histograms of /metrics have fixed buckets"
 _LOG_REQUESTS = "prompts and answers are never logged; --access-log says who asked for what"
-_PROCESSES = "serving from several machines is not there yet"
+_PROCESSES = "--dist-init-addr, --nnodes and --node-rank say which machines there are"
 _SWA = "sliding windows give back their pages by themselves"
 _SPECULATIVE = "speculative decoding is not there yet"
 _LORA = "LoRA adapters are not there yet"
@@ -91,7 +83,7 @@ REFUSED: dict[str, str] = {
     "disable-cuda-graph": _TORCH,
     "disable-gmm-auto-tune": "it tunes kernels for TPUs",
     "disable-hybrid-swa-memory": _SWA,
-    "dist-timeout": _PROCESSES,
+    "dist-timeout": "nodes wait five minutes for each other",
     "enable-lora": _LORA,
     "enable-metrics-for-all-schedulers": "there is one scheduler, and /metrics has it",
     "enable-mixed-chunk": "prefill chunks and decoding always share steps",

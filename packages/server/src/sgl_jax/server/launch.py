@@ -23,6 +23,8 @@ from sgl_jax.server.config import LaunchConfig
 from sgl_jax.server.ipc.client import ZmqEngineClient
 from sgl_jax.server.ipc.supervisor import EngineSupervisor
 from sgl_jax.server.listener import bind
+from sgl_jax.server.node import run_node
+from sgl_jax.server.phase_log import PhaseLog
 from sgl_jax.server.tls import tls_context
 
 if TYPE_CHECKING:
@@ -36,11 +38,10 @@ LAST_ANSWERS_SECONDS = 1.0
 
 REPEAT_SECONDS = 0.5
 """A signal that comes again so soon was sent once: `timeout` and some shells signal a process and its group."""
-PROGRESS_SECONDS = 3.0
 
 
 def launch(config: LaunchConfig) -> int:
-    """Serves until SIGTERM, SIGINT or the engine's death.
+    """Serves until SIGTERM, SIGINT or the engine's death; of several nodes, all but the first only compute.
 
     Returns:
         0 after an ordered stop; 1 when the engine failed, or a second signal forced the end.
@@ -52,6 +53,8 @@ def launch(config: LaunchConfig) -> int:
     logs.configure(config.server.log)
     for notice in config.notices:
         logger.info("%s", notice)
+    if config.engine.node_rank:
+        return run_node(config.engine)
     tls = tls_context(config.server)
     with (
         bind(config.server.host, config.server.port) as listener,
@@ -77,7 +80,7 @@ class _Life:
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
         logger.info("listening on %s", self._url)
         engine = await EngineSupervisor.start(
-            self._start_worker, max_restarts=self._config.server.restarts, on_phase=_PhaseLog()
+            self._start_worker, max_restarts=self._config.server.restarts, on_phase=PhaseLog()
         )
         logger.info("starting the engine, process %s", engine.worker_pid)
         try:
@@ -157,21 +160,6 @@ class _Life:
         seconds = self._config.server.drain_seconds
         logger.info("%s: stopping; running requests have %g s, a second signal ends them now", number.name, seconds)
         self._stop.set()
-
-
-class _PhaseLog:
-    """Logs changes of phase, and progress within one every few seconds."""
-
-    def __init__(self) -> None:
-        self._name = ""
-        self._logged_at = 0.0
-
-    def __call__(self, phase: Phase) -> None:
-        now = time.monotonic()
-        news = phase.name != self._name or phase.done == phase.total or now - self._logged_at > PROGRESS_SECONDS
-        if news and phase.name != "dead":
-            logger.info("engine: %s", phase)
-            self._name, self._logged_at = phase.name, now
 
 
 def _make_web(config: LaunchConfig, engine: EngineSupervisor, tls: ssl.SSLContext | None) -> WebServer:

@@ -30,6 +30,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             Q4_0 and Q4_1 matrices packed, `none` unpacks them; `auto` is what suits the device.
         device: `auto`, `cpu`, `cuda`, `cuda:0` or, for several, `cuda:0,1`; `fake` runs the host path without a model.
         tp_size: devices that share the model, each with a part of its heads and widths (tensor parallelism).
+        nnodes: machines that these devices are spread over evenly; each runs an engine of its own, with the same flags.
+        node_rank: which of them this is; node 0 plans all steps, and answers.
+        dist_init_addr: host:port of node 0 as the others reach it, where they meet; of no use to a single node.
         load_format: `auto` looks at the files; `dummy` makes up weights from the config alone.
         attention_backend: `auto` (alias `native`) is our C++ kernels where they compute (`cpu_kernels`), `pallas` on
             NVIDIA GPUs (our kernels there), and else plain XLA; `cudnn` is `pallas` with fresh prompts left to cuDNN;
@@ -64,6 +67,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     quantization: str = "auto"
     device: str = "auto"
     tp_size: int = 1
+    nnodes: int = 1
+    node_rank: int = 0
+    dist_init_addr: str | None = None
     load_format: str = "auto"
     attention_backend: str = "auto"
     xla_backend: str = "auto"
@@ -108,6 +114,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(f"--device={self.device} names {listed} devices: --tp-size must be {listed} too.")
         if self.device.startswith("cuda:") and listed < self.tp_size:
             raise ConfigError(f"--tp-size={self.tp_size} needs as many devices, --device={self.device} names {listed}.")
+        self._check_nodes()
         for name in ("max_prefill_tokens", "max_queued_requests", "tp_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{_flag(name)} must be at least 1, got {getattr(self, name)}.")
@@ -115,6 +122,26 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(f"--page-size must be a power of two, got {self.page_size}.")
         if self.mem_fraction_static is not None and not 0 < self.mem_fraction_static < 1:
             raise ConfigError(f"--mem-fraction-static must lie between 0 and 1, got {self.mem_fraction_static}.")
+
+    def _check_nodes(self) -> None:
+        if self.nnodes < 1 or not 0 <= self.node_rank < self.nnodes:
+            raise ConfigError(
+                f"--nnodes must be at least 1 and --node-rank lie in [0, nnodes), got --nnodes={self.nnodes} "
+                f"--node-rank={self.node_rank}."
+            )
+        if self.nnodes == 1:
+            return
+        if self.tp_size % self.nnodes:
+            raise ConfigError(f"--tp-size={self.tp_size} must be a multiple of --nnodes={self.nnodes}.")
+        if ":" in self.device or self.device == "fake":
+            raise ConfigError(
+                f"--device={self.device} is no choice for devices of one node; --nnodes takes cuda or cpu."
+            )
+        host, _, port = (self.dist_init_addr or "").rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+            raise ConfigError(
+                f"--nnodes={self.nnodes} needs --dist-init-addr=HOST:PORT, an address of node 0 that all nodes reach."
+            )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -27,6 +27,7 @@ from sgl_jax.engine.execution.devices import find_devices, free_bytes
 from sgl_jax.engine.execution.executor import DeviceExecutor
 from sgl_jax.engine.execution.kernels import describe, find_kernels
 from sgl_jax.engine.execution.load import load_model
+from sgl_jax.engine.execution.plan_channel import PlanSender
 from sgl_jax.engine.execution.program_store import ProgramStore, own_folder
 from sgl_jax.engine.execution.spread import Spread, share_template
 from sgl_jax.engine.execution.spread import describe as describe_devices
@@ -37,7 +38,8 @@ from sgl_jax.engine.layers.moe import GroupedProduct, with_product
 from sgl_jax.engine.models.base import AddNorm, Template
 from sgl_jax.engine.models.decoder import DecoderLayer
 from sgl_jax.engine.models.registry import model_class
-from sgl_jax.engine.parallel.mesh import make_mesh
+from sgl_jax.engine.parallel.mesh import is_here, make_mesh
+from sgl_jax.engine.parallel.nodes import check_alike, join_nodes
 from sgl_jax.engine.parallel.share import share_of
 from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
@@ -54,7 +56,7 @@ _SHAPES_NO_PROGRAM = frozenset(
         *("model_path", "tokenizer_path", "revision", "download_dir", "load_format", "skip_warmup", "random_seed"),
         *("max_queued_requests", "schedule_policy", "disable_radix_cache", "disable_overlap_schedule"),
         *("mem_fraction_static", "max_total_tokens", "max_running_requests", "max_prefill_tokens"),
-        *("precompile_bs_paddings", "precompile_token_paddings"),
+        *("precompile_bs_paddings", "precompile_token_paddings", "node_rank", "dist_init_addr"),
     }
 )
 """Flags that leave programs as they are, or show in the shapes of their arguments or in their names."""
@@ -69,10 +71,14 @@ def build_executor(
         The executor, not warmed up, and start-up facts for people (`EngineInfo.summary`).
 
     Raises:
-        ModelLoadError, ConfigError: as in `core.build_core`.
+        ModelLoadError, ConfigError: as in `startup.build_core`.
     """
-    devices = find_devices(config.device, config.tp_size)
-    device = devices[0]
+    if config.nnodes > 1:
+        join_nodes(config.dist_init_addr or "", config.nnodes, config.node_rank)
+    devices = find_devices(config.device, config.tp_size, config.nnodes)
+    device = next(device for device in devices if is_here(device))
+    if config.nnodes > 1:
+        check_alike(_in_common(config, spec, device))
     on_cpu = device.platform == "cpu"
     kernels = find_kernels(config, device)
     is_plain_cpu = on_cpu and kernels is None
@@ -138,12 +144,15 @@ def build_executor(
         programs=ProgramStore(
             _described(config, spec, model, max_seq_len, kernels),
             devices,
-            own_folder(programs_folder()),
+            # A program for several nodes is one of each node's own, and they must all be found or all be compiled.
+            own_folder(programs_folder()) if config.nnodes == 1 else None,
             program_options(device.platform, len(devices)),
         ),
         row_rungs=config.precompile_bs_paddings,
         token_rungs=config.precompile_token_paddings,
     )
+    if config.nnodes > 1 and not config.node_rank:
+        executor.lead(PlanSender(config.nnodes))
     summary = {
         "device": describe_devices(devices),
         "dtype": str(dtype),
@@ -153,6 +162,14 @@ def build_executor(
         "limits": f"{max_seq_len} tokens a sequence, {max_slots} running, {limits.max_tokens} tokens a step",
     }
     return executor, summary
+
+
+def _in_common(config: EngineConfig, spec: ModelSpec, device: jax.Device) -> dict[str, str]:
+    """What all nodes must have in common, by names for people."""
+    flags = {f"--{name.replace('_', '-')}": str(getattr(config, name)) for name in config.__struct_fields__}
+    for own in ("--node-rank", "--dist-init-addr", "--model-path", "--tokenizer-path", "--download-dir"):
+        del flags[own]
+    return {**flags, "the model's config": repr(spec), "the kind of device": device.device_kind}
 
 
 def _why_no_cudnn(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, device: jax.Device) -> str | None:

@@ -47,7 +47,7 @@ def apply(config: EngineConfig, environ: MutableMapping[str, str] = os.environ) 
     if config.device == "cpu":
         environ.setdefault("JAX_PLATFORMS", "cpu")
     present = environ.get("XLA_FLAGS", "")
-    flags = [present, *environment_flags(config.device, config.tp_size, present)]
+    flags = [present, *environment_flags(config.device, config.tp_size, present, config.nnodes)]
     environ["XLA_FLAGS"] = " ".join(flags).strip()
     if config.mem_fraction_static is not None:
         environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(config.mem_fraction_static))

@@ -19,6 +19,7 @@ from sgl_jax.engine.execution import device_env, host_memory
 from sgl_jax.engine.execution.batch import Layout, PageDelta
 from sgl_jax.engine.execution.buckets import Bucket, BucketLadder
 from sgl_jax.engine.execution.copy_pages import MOST, make_copy_pages, pack_copies
+from sgl_jax.engine.execution.plan_channel import PlanSender
 from sgl_jax.engine.execution.pool import Pooled, make_pool, pool_inputs
 from sgl_jax.engine.execution.profile import Profiler
 from sgl_jax.engine.execution.program_store import ProgramStore
@@ -34,7 +35,7 @@ from sgl_jax.engine.execution.step import (
     make_step,
     write_pages,
 )
-from sgl_jax.engine.parallel.mesh import EVERYWHERE, cut_of, everywhere, on_all
+from sgl_jax.engine.parallel.mesh import EVERYWHERE, bring, cut_of, everywhere, on_all
 from sgl_jax.engine.plan import (
     PageCopy,
     ProgressCallback,
@@ -116,8 +117,8 @@ class DeviceExecutor:
         self._mask_words = -(-vocab_size // 32)
         self._state = DeviceState(
             # Brought there: each shape of jnp.zeros would be a program to compile, at every start.
-            jax.device_put(np.zeros(max_slots, np.int32), self._place),
-            jax.device_put(np.zeros((max_slots, self.max_pages_per_slot), np.int32), self._place),
+            bring(np.zeros(max_slots, np.int32), self._place),
+            bring(np.zeros((max_slots, self.max_pages_per_slot), np.int32), self._place),
             no_rules(max_slots, vocab_size, self._place),
         )
         self._ladder = BucketLadder(
@@ -136,6 +137,16 @@ class DeviceExecutor:
         self._load: jax.stages.Compiled | None = None
         self._no_masks: dict[int, jax.Array] = {}
         self._lock = threading.Lock()
+        self._others: PlanSender | None = None
+
+    def lead(self, others: PlanSender) -> None:
+        """From now on other nodes run every plan, too."""
+        self._others = others
+
+    def close(self) -> None:
+        """See `plan.Executor`."""
+        if self._others is not None:
+            self._others.close()
 
     def warmup(self, on_progress: ProgressCallback) -> None:
         """Compiles every bucket in parallel, then runs each on an empty plan, as often as graph capture wants."""
@@ -170,6 +181,8 @@ class DeviceExecutor:
 
     def dispatch(self, plan: StepPlan) -> PendingResult:
         """Starts a step and returns without waiting for it."""
+        if self._others is not None:
+            self._others.send(plan)
         return self._run(self._ladder.choose(plan), plan)
 
     def _run(self, bucket: Bucket, plan: StepPlan, *, look: bool = False) -> PendingResult:
@@ -182,7 +195,7 @@ class DeviceExecutor:
             if slot.history is not None:
                 self._load_rules(slot.slot, slot.sampling, slot.history)
         # On one device the call uploads it, for a tenth of the host's time that `device_put` takes.
-        uploaded: Any = packed if self._mesh is None else jax.device_put(packed, self._place)
+        uploaded: Any = packed if self._mesh is None else bring(packed, self._place)
         masks = self._masks(bucket.num_rows, plan)
         self._pools, self._state, drawn = step(self._params, self._pools, self._state, uploaded, masks)
         looks = look or (plan.wants_scores if self._model.draw else plan.wants_pooled)
@@ -192,7 +205,7 @@ class DeviceExecutor:
         """At what a step has left of its tokens: scores them, or pools them where nothing is drawn."""
         assert drawn.hidden is not None, "tokens are looked at in buckets of several tokens a row"
         program = self._look or self._compile_look()
-        inputs = jax.device_put(self._look_inputs(plan), self._place)
+        inputs = bring(self._look_inputs(plan), self._place)
         found: Scores | Pooled = program(self._ends, drawn.hidden, inputs)
         return found
 
@@ -206,11 +219,11 @@ class DeviceExecutor:
             return self._no_masks[num_rows]
         masks = np.zeros((num_rows, self._mask_words), np.uint32)
         if not is_masked:
-            return self._no_masks.setdefault(num_rows, jax.device_put(masks, self._place))
+            return self._no_masks.setdefault(num_rows, bring(masks, self._place))
         for row, slot in enumerate(plan.slots):
             if slot.mask is not None:
                 masks[row] = slot.mask
-        return jax.device_put(masks, self._place)
+        return bring(masks, self._place)
 
     def _write_overflow(self, delta: PageDelta) -> None:
         """Writes pages that a step's packed plan has no room for (a long prompt's first chunk)."""
@@ -219,21 +232,21 @@ class DeviceExecutor:
             columns = np.full((3, _DELTA_CHUNK), self.max_slots, np.int32)
             count = min(_DELTA_CHUNK, len(delta) - begin)
             columns[:, :count] = [values[begin : begin + count] for values in delta]
-            uploaded = jax.device_put(columns, self._place)
+            uploaded = bring(columns, self._place)
             self._state = self._state._replace(block_table=write(self._state.block_table, uploaded))
 
     def _copy_pages(self, copies: Sequence[PageCopy]) -> None:
         """Copies pages, one after the other."""
         for begin in range(0, len(copies), MOST):
             copy_pages = self._copy or self._compile_copy()
-            packed = jax.device_put(pack_copies(copies[begin : begin + MOST]), self._place)
+            packed = bring(pack_copies(copies[begin : begin + MOST]), self._place)
             self._pools = copy_pages(self._pools, packed)
 
     def _load_rules(self, slot: int, sampling: SamplingParams, history: SlotHistory) -> None:
         """Tells a slot how to adjust the logits of the request that has it now."""
         load_rules = self._load or self._compile_load()
         row = upload_rules(sampling, history, self._vocab_size, self._place)
-        number = jax.device_put(np.int32(slot), self._place)
+        number = bring(np.int32(slot), self._place)
         self._state = self._state._replace(rules=load_rules(self._state.rules, number, row))
 
     def _compile_step(self, bucket: Bucket) -> StepFunction:

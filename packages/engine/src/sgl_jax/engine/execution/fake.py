@@ -113,6 +113,9 @@ class FakeExecutor:
             pooling=pooling,
         )
 
+    def close(self) -> None:
+        """There is nothing to end."""
+
     def start_profile(self) -> str:
         """There is no device to look at."""
         raise ProfileError("The fake engine has no device to profile.")

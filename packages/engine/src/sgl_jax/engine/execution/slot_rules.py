@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from sgl_jax.engine.parallel.mesh import bring
 from sgl_jax.engine.plan import SlotHistory
 from sgl_jax.engine.sampling.adjust import ENDS, IN_PROMPT, MAX_COUNT, LogitRules
 from sgl_jax.engine.sampling_params import MAX_LOGIT_BIAS, SamplingParams
@@ -28,4 +29,4 @@ def upload_rules(
     penalties = (sampling.repetition_penalty, sampling.frequency_penalty, sampling.presence_penalty)
     min_length = np.int32(len(history.prompt_ids) + sampling.min_new_tokens)
     packed = (tokens, np.asarray(penalties, np.float32), min_length, bias_ids, bias)
-    return LogitRules(*jax.device_put(packed, device))
+    return LogitRules(*bring(packed, device))

@@ -24,18 +24,19 @@ _MORE_ON_SEVERAL_GPUS: Options = {
 }
 
 
-def environment_flags(device: str, num_devices: int, present: str) -> list[str]:
+def environment_flags(device: str, num_devices: int, present: str, nodes: int = 1) -> list[str]:
     """What belongs into `XLA_FLAGS`.
 
     Args:
         device: as in `EngineConfig`.
         num_devices: that share the model.
         present: what the variable holds; flags in it stay as they are.
+        nodes: that these devices are spread over.
     """
     # Without it XLA:CPU materialises float32 copies of bfloat16 weights for one-row products (98 ms instead of 8).
     wanted = {_CPU_SCHEDULER: "false"}
-    if num_devices > 1 and device == "cpu":
-        wanted["xla_force_host_platform_device_count"] = str(num_devices)
+    if num_devices > nodes and device == "cpu":
+        wanted["xla_force_host_platform_device_count"] = str(num_devices // nodes)
     if num_devices > 1 and device.startswith(("auto", "cuda")):
         # The one kind of a step's kernels that XLA leaves outside CUDA graphs by default.
         wanted["xla_gpu_enable_command_buffer"] = "+COLLECTIVES"

@@ -25,6 +25,30 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, EVERYWHERE)
 
 
+def is_here(device: jax.Device) -> bool:
+    """Whether a device belongs to this process: several nodes each have some of a mesh."""
+    return device.process_index == jax.process_index()
+
+
+def bring(arrays: Any, place: jax.Device | jax.sharding.Sharding) -> Any:
+    """Brings host arrays to a device, or whole to all devices of a mesh; of these, each node to its own.
+
+    Args:
+        arrays: a tree of NumPy arrays, on all nodes the same.
+        place: the device, or `everywhere(mesh)`.
+    """
+    if isinstance(place, jax.Device) or place.is_fully_addressable:
+        return jax.device_put(arrays, place)
+    here = [device for device in place.addressable_devices if device is not None]
+
+    def on_all_nodes(array: Any) -> jax.Array:
+        # `device_put` would first have the nodes compare what they bring, in every step.
+        copies = [jax.device_put(array, device) for device in here]
+        return jax.make_array_from_single_device_arrays(np.shape(array), place, copies)
+
+    return jax.tree.map(on_all_nodes, arrays)
+
+
 def along(axis: int, ndim: int) -> PartitionSpec:
     """Of an array of `ndim` axes that is cut along one of them, counted from the end (-1 is the last)."""
     return PartitionSpec(*(AXIS if place == axis + ndim else None for place in range(axis + ndim + 1)))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding
 
 from sgl_jax.engine.config.model_spec import ModelSpec
-from sgl_jax.engine.parallel.mesh import along, everywhere
+from sgl_jax.engine.parallel.mesh import along, bring, everywhere, is_here
 from sgl_jax.engine.parallel.share import laid_end_to_end
 
 HostArray = npt.NDArray[Any]
@@ -65,18 +65,19 @@ def cut(array: HostArray, split: Split, index: int, count: int) -> HostArray:
 
 
 def place(array: HostArray, split: Split | None, mesh: Mesh) -> jax.Array:
-    """Brings a parameter to the devices, to each only its share.
+    """Brings a parameter to the devices, to each only its share; of several nodes, each does so with its own devices.
 
     The array that is returned has all shares behind one another on the axis that is cut: fused matrices lie in it
     otherwise than in `array`, and no program may look at it as a whole.
     """
     if split is None:
-        return jax.block_until_ready(jax.device_put(array, everywhere(mesh)))
+        return jax.block_until_ready(bring(array, everywhere(mesh)))
     devices = list(mesh.devices.flat)
     # One at a time: arrays that wait for the bus to a device would fill the host's memory.
     shares = [
         jax.block_until_ready(jax.device_put(cut(array, split, index, len(devices)), device))
         for index, device in enumerate(devices)
+        if is_here(device)
     ]
     shape = list(shares[0].shape)
     shape[split.axis] *= len(devices)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from jax import lax
 
+from sgl_jax.engine.parallel.mesh import bring
 from sgl_jax.engine.sampling_params import MAX_LOGIT_BIAS
 
 IN_PROMPT = 1 << 15
@@ -54,7 +55,7 @@ def no_rules(slots: int, vocab_size: int, device: jax.Device | jax.sharding.Shar
     """Zeros of the right shapes, to be overwritten by `load`."""
 
     def zeros(dtype: npt.DTypeLike, *shape: int) -> jax.Array:
-        return jax.device_put(np.zeros(shape, dtype), device)  # each jnp.zeros would be a program to compile
+        return bring(np.zeros(shape, dtype), device)  # each jnp.zeros would be a program to compile
 
     return LogitRules(
         zeros(np.uint16, slots, vocab_size),

@@ -44,6 +44,8 @@ class EngineSupervisor:
         self._worker: ZmqEngineClient
         self._was_ready = False
         self._failure: SglJaxError | None = None
+        self._is_paused = False
+        self._pausing: asyncio.Task[ControlReply] | None = None
         self._stopping = asyncio.Event()
         self._supervising: asyncio.Task[SglJaxError]
         self.restarts = 0
@@ -110,8 +112,11 @@ class EngineSupervisor:
         await self._worker.abort(request_ids)
 
     async def control(self, verb: ControlVerb) -> ControlReply:
-        """As `ZmqEngineClient.control`."""
-        return await self._worker.control(verb)
+        """As `ZmqEngineClient.control`. The next worker is paused, too, where this one is."""
+        reply = await self._worker.control(verb)
+        if verb in ("pause", "continue") and reply.error is None:
+            self._is_paused = verb == "pause"
+        return reply
 
     def info(self) -> EngineInfo:
         """As `ZmqEngineClient.info`."""
@@ -161,5 +166,7 @@ class EngineSupervisor:
 
     def _hear(self, phase: Phase) -> None:
         self._was_ready |= phase.name == "ready"
+        if phase.name == "ready" and self._is_paused:
+            self._pausing = asyncio.create_task(self._worker.control("pause"), name="engine-pause")
         if phase.name != "dead":
             self._on_phase(phase)

@@ -155,7 +155,7 @@ def _build(config: EngineConfig, pipe: Pipe) -> EngineCore:
     # XLA reads its environment when jax is imported, and the parent should be connected before that
     # import takes its seconds: hence this order, and imports that are not at the top.
     device_env.apply(config)
-    from sgl_jax.engine.core import build_core
+    from sgl_jax.engine.startup import build_core
 
     return build_core(config, pipe.send)
 
