@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.server_process import wait_until
+from tests.e2e.server_process import PATIENCE, ServerProcess, wait_until
 
 pytestmark = pytest.mark.model
 
@@ -144,3 +144,15 @@ def test_abort_by_rid(http: httpx.Client, stats: Callable[[], Any]) -> None:
     assert last["meta_info"]["finish_reason"]["type"] == "abort"
     assert http.post("/abort_request", json={"rid": "mine"}).json() == {"aborted": 0}
     wait_until(lambda: stats()["running"] == 0, "its slot is free")
+
+
+def test_an_interval_makes_fewer_events_and_the_same_text(
+    http: httpx.Client, start: Callable[..., ServerProcess]
+) -> None:
+    body = {"text": COUNT, "incremental": True, "sampling_params": {"max_new_tokens": 40, "temperature": 0}}
+    with httpx.Client(base_url=start("--stream-interval=6").url, timeout=PATIENCE) as other:
+        few = native(other, **body)
+    assert "".join(event["text"] for event in few) == "".join(event["text"] for event in native(http, **body))
+    first, *others = [len(event["output_ids"]) for event in few]
+    assert first == 1
+    assert all(count >= 6 for count in others[:-1])

@@ -190,10 +190,17 @@ def test_deltas_may_be_the_default_of_generate(word: str) -> None:
 
 
 def test_what_is_so_anyway_is_taken_and_noted() -> None:
-    launch = parse_launch(["--enable-cache-report", "--sleep-on-idle", "--stream-interval=1", "--model-impl=auto"])
+    launch = parse_launch(["--enable-cache-report", "--sleep-on-idle", "--dp-size=1", "--model-impl=auto"])
+    assert launch.server.stream_interval == 1
     assert [notice.partition(" ")[0] for notice in launch.notices] == ["--enable-cache-report", "--sleep-on-idle"]
-    with pytest.raises(ConfigError, match="every token is streamed"):
-        parse_launch(["--stream-interval=8"])
+    with pytest.raises(ConfigError, match="one server per device"):
+        parse_launch(["--dp-size=8"])
+
+
+def test_streams_may_bring_several_tokens_at_a_time() -> None:
+    assert parse_launch(["--stream-interval=8"]).server.stream_interval == 8
+    with pytest.raises(ConfigError, match="--stream-interval must be at least 1"):
+        parse_launch(["--stream-interval=0"])
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -232,7 +239,7 @@ def test_several_nodes() -> None:
         ("--nnodes=2 --tp-size=2 --dist-init-addr=:1", "needs --dist-init-addr"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:0", "needs --dist-init-addr"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:99999", "needs --dist-init-addr"),
-        ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=cuda:0,1", "devices of one node"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=cuda:0,1", "one node's devices"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=fake", "--device=fake"),
     ],
 )

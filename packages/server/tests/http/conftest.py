@@ -87,6 +87,7 @@ class FakeEngine:
     aborted: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     orders: list[str] = field(default_factory=list)
+    asked_every: list[int] = field(default_factory=list)
     dead: bool = False
     generated: int = 0
     pooling: Pooling | None = None
@@ -140,7 +141,8 @@ class FakeEngine:
         self.submitted.append(request)
         self._aborts[request.request_id] = asyncio.Event()
 
-    def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+    def outputs(self, request_id: str, every: int = 1) -> AsyncIterator[TokenDelta]:
+        self.asked_every.append(every)
         if request_id not in self._aborts or request_id in self.aborted:
             raise InvalidRequestError(f"There is no request {request_id!r}.")
         return self._follow(request_id, self._aborts[request_id])
@@ -229,7 +231,12 @@ def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Ca
     """Makes an app around `engine`; further keyword arguments are `Limits`."""
 
     def make(
-        *, template: bool = True, options: AppOptions | None = None, incremental_stream: bool = False, **limits: Any
+        *,
+        template: bool = True,
+        options: AppOptions | None = None,
+        incremental_stream: bool = False,
+        stream_interval: int = 1,
+        **limits: Any,
     ) -> FastAPI:
         return create_app(
             ServerContext(
@@ -239,6 +246,7 @@ def make_app(engine: FakeEngine, tokenizer: Tokenizer, phase: list[Phase]) -> Ca
                 served_model_name=MODEL,
                 phase=lambda: phase[0],
                 incremental_stream=incremental_stream,
+                stream_interval=stream_interval,
                 limits=Limits(**limits),
             ),
             options or AppOptions(),

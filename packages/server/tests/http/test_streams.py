@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sgl_jax.engine.messages import Finish, TokenDelta
+from sgl_jax.server.generation import TOGETHER
 
 pytestmark = pytest.mark.anyio
 
@@ -196,3 +197,19 @@ def receiver(body: dict[str, Any], gone: asyncio.Event) -> Callable[[], Any]:
         return {"type": "http.disconnect"}
 
     return receive
+
+
+@pytest.mark.parametrize(("path", "body"), ROUTES)
+async def test_how_many_tokens_come_at_a_time(
+    make_app: Callable[..., FastAPI],
+    connect: Callable[[FastAPI], httpx.AsyncClient],
+    engine: Any,
+    path: str,
+    body: dict[str, Any],
+) -> None:
+    """What is streamed as the server is told; what is not streamed together, unless it may end at a stop string."""
+    stop = {"sampling_params": {"stop": "x"}} if path == "/generate" else {"stop": "x"}
+    async with connect(make_app(stream_interval=5)) as client:
+        for more in ({"stream": True}, {"stream": True, **stop}, {}, stop):
+            assert (await client.post(path, json={**body, **more})).status_code == 200
+    assert engine.asked_every == [5, 5, TOGETHER, 1]

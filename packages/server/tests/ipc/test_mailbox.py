@@ -62,9 +62,41 @@ def test_a_waiting_reader_is_woken() -> None:
     asyncio.run(scenario())
 
 
+@given(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=40), st.integers(1, 9))
+def test_tokens_wait_for_each_other(steps: list[list[int]], every: int) -> None:
+    """But for the first ones, and only until the last one comes."""
+
+    async def scenario() -> list[TokenDelta]:
+        mailbox = Mailbox()
+        mailbox.every = every
+        taken: list[TokenDelta] = []
+
+        async def read() -> None:
+            while not taken or taken[-1].finish is None:
+                taken.append(await mailbox.take())
+
+        reading = asyncio.create_task(read())
+        for index, tokens in enumerate(steps):
+            mailbox.put(TokenDelta(tokens, Finish(reason="length") if index == len(steps) - 1 else None))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if not index:
+                assert len(taken) == 1
+        await reading
+        return taken
+
+    first, *others = asyncio.run(scenario())
+    assert first.token_ids == steps[0]
+    assert [token for delta in (first, *others) for token in delta.token_ids] == [one for step in steps for one in step]
+    assert all(every <= len(delta.token_ids) < every + 3 for delta in others[:-1])
+
+
 def test_what_arrived_before_a_failure_is_not_lost() -> None:
     async def scenario() -> None:
         mailbox = Mailbox()
+        mailbox.every = 4
+        mailbox.put(TokenDelta([0]))
+        assert (await mailbox.take()).token_ids == [0]
         mailbox.put(TokenDelta([1]))
         mailbox.fail("gone")
         assert (await mailbox.take()).token_ids == [1]

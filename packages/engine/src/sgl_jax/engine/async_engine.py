@@ -166,8 +166,8 @@ class AsyncEngine:
         self._arrivals[request.request_id] = asyncio.Queue()
         self._orders.put(lambda core: core.submit(request))
 
-    def outputs(self, request_id: str) -> AsyncGenerator[TokenDelta]:
-        """See `EngineClient.outputs`.
+    def outputs(self, request_id: str, every: int = 1) -> AsyncGenerator[TokenDelta]:
+        """See `EngineClient.outputs`; here no token is kept back.
 
         Raises:
             InvalidRequestError: at once, when no such request was submitted or it has ended.

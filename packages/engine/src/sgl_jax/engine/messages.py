@@ -192,8 +192,10 @@ class EngineClient(Protocol):
         has reason `error` and a code.
         """
 
-    def outputs(self, request_id: str) -> AsyncIterator[TokenDelta]:
+    def outputs(self, request_id: str, every: int = 1) -> AsyncIterator[TokenDelta]:
         """Deltas of a submitted request until one with `finish`; after `abort`, its reason is `abort`.
+
+        So many tokens as `every` says may come as one delta, but for the first.
 
         Raises `InvalidRequestError` at once for an id that is not live, and from the iteration
         `EngineDeadError` if the engine dies.

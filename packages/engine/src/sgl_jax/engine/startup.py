@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from sgl_jax.engine.config.model_files import ModelFiles
     from sgl_jax.engine.config.model_spec import ModelSpec
     from sgl_jax.engine.execution.executor import DeviceExecutor
+    from sgl_jax.engine.execution.plan_channel import PlanSender
 
 
 def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> EngineCore:
@@ -40,7 +44,10 @@ def build_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> Engin
     if config.device == "fake":
         executor, summary = fake_executor(config, spec), {"device": "fake"}
     else:
+        others = _lead(config, spec)
         executor, summary = _on_device(config, files, spec, on_phase)
+        if others is not None:
+            executor.lead(others)
     _warm_up(config, executor, on_phase)
     longest = executor.max_pages_per_slot * executor.page_size
     info = EngineInfo(
@@ -83,14 +90,25 @@ def follow_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> None
         RuntimeError: the device failed.
     """
     files, spec = _read_model(config, on_phase)
-    executor, _ = _on_device(config, files, spec, on_phase)
-    from sgl_jax.engine.execution.plan_channel import PlanReceiver, follow  # imports jax
+    from sgl_jax.engine.execution.meeting import attend  # imports jax
+    from sgl_jax.engine.execution.plan_channel import follow
 
-    host, _, _ = (config.dist_init_addr or "").rpartition(":")
-    receiver = PlanReceiver(host, config.node_rank)
+    receiver = attend(config, spec)
+    executor, _ = _on_device(config, files, spec, on_phase)
     _warm_up(config, executor, on_phase)
     on_phase(Phase("ready"))
     follow(executor, receiver.plans())
+
+
+def leave(code: int) -> NoReturn:
+    """Ends a process that was one of several nodes, without JAX's farewell.
+
+    In that all wait for each other, and those that see node 0 end before they do are killed.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _read_model(config: EngineConfig, on_phase: Callable[[Phase], None]) -> tuple[ModelFiles, ModelSpec]:
@@ -98,6 +116,14 @@ def _read_model(config: EngineConfig, on_phase: Callable[[Phase], None]) -> tupl
     on_phase(Phase("loading"))
     files = model_files.resolve(str(model_path), config.load_format)
     return files, files.spec()
+
+
+def _lead(config: EngineConfig, spec: ModelSpec) -> PlanSender | None:
+    if config.nnodes == 1:
+        return None
+    from sgl_jax.engine.execution.meeting import lead  # imports jax
+
+    return lead(config, spec)
 
 
 def _on_device(

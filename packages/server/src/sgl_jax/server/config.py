@@ -50,6 +50,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         enable_metrics: whether `/metrics` is answered.
         disable_ui: leave out the page at `/`.
         otlp_traces_endpoint: URL that takes OpenTelemetry traces (OTLP over HTTP); None makes none.
+        stream_interval: tokens that an event of a stream waits for, but for the first event.
         drain_seconds: how long running requests may go on after SIGTERM or Ctrl-C.
         on_engine_death: `restart` starts another engine; `exit` ends the server with an error; `stay` keeps answering
             /health.
@@ -82,6 +83,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     enable_metrics: bool = True
     disable_ui: bool = False
     otlp_traces_endpoint: str | None = None
+    stream_interval: int = 1
     drain_seconds: float = 2.0
     on_engine_death: Literal["restart", "exit", "stay"] = "restart"
     max_restarts: int = 5
@@ -95,6 +97,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(f"--port must lie between 0 and 65535, got {self.port}.")
         if self.max_body_bytes < 1:
             raise ConfigError(f"--max-body-bytes must be at least 1, got {self.max_body_bytes}.")
+        if self.stream_interval < 1:
+            raise ConfigError(f"--stream-interval must be at least 1, got {self.stream_interval}.")
         if not 0 <= self.drain_seconds < math.inf:
             raise ConfigError(f"--drain-seconds must be a number of at least 0, got {self.drain_seconds}.")
         if self.ssl_keyfile is not None and self.ssl_certfile is None:

@@ -35,6 +35,7 @@ class ServerContext:
         restarts: how many engines have replaced a dead one.
         limits: what one client may cost.
         incremental_stream: whether `/generate` streams deltas unless a request says otherwise.
+        stream_interval: how many tokens a streamed piece waits for, but for the first.
         created: Unix time of start-up, the model's `created` in `/v1/models`.
         live: requests in flight by public id.
         unknown_fields: request fields that were already warned about.
@@ -51,6 +52,7 @@ class ServerContext:
     restarts: Callable[[], int] = lambda: 0
     limits: Limits = field(default_factory=Limits)
     incremental_stream: bool = False
+    stream_interval: int = 1
     created: int = field(default_factory=lambda: int(time.time()))
     live: LiveRequests = field(default_factory=LiveRequests)
     unknown_fields: UnknownFields = field(default_factory=UnknownFields)

@@ -48,7 +48,6 @@ NEUTRAL: tuple[Neutral, ...] = (
     Neutral(name="grammar-backend", kind=str, reason="--grammar-backend has no effect: llguidance is the only one"),
     Neutral(name="tokenizer-mode", kind=str, accepts="auto", reason="there is one tokenizer implementation"),
     Neutral(name="model-impl", kind=str, accepts="auto", reason="there is one implementation of each model"),
-    Neutral(name="stream-interval", kind=int, accepts=1, reason="every token is streamed as it comes"),
     Neutral(
         name="enable-cache-report",
         kind=bool,

@@ -22,6 +22,9 @@ from sgl_jax.server.errors import from_finish
 from sgl_jax.server.metrics.counters import Counters, Outcome, SequenceClock
 from sgl_jax.server.parsing.chat_format import PLAIN, AnswerFormat
 
+TOGETHER = 16
+"""Tokens of an answer that is not streamed are taken in so many at a time; metrics know the time of all of them."""
+
 _NO_FINISH = "The engine ended a sequence without saying why; send the request again."
 
 
@@ -96,13 +99,19 @@ class Generation:
     Leaving the context aborts in the engine whatever has not finished, so a cancelled or failed
     handler never leaves a slot occupied.
 
+    Args:
+        context: the server's parts.
+        job: what is asked for.
+        every: how many tokens a piece may wait for, but for a sequence's first one; None is as the server streams.
+
     Raises (from iteration):
         ApiError: the engine refused or failed a sequence, or it took longer than the server allows.
         EngineDeadError: the engine is gone.
     """
 
-    def __init__(self, context: ServerContext, job: Job) -> None:
+    def __init__(self, context: ServerContext, job: Job, every: int | None = None) -> None:
         self._engine = context.engine
+        self._every = every or context.stream_interval
         self._live = context.live
         self._job = job
         self._names = {**job.aliases, job.id: [request.request_id for request in job.requests]}
@@ -127,7 +136,7 @@ class Generation:
                 await self._engine.submit(request)
                 self._open[index] = request.request_id
                 # Asked for at once: somebody's abort may come before the first iteration.
-                outputs = self._engine.outputs(request.request_id)
+                outputs = self._engine.outputs(request.request_id, self._every)
                 if len(requests) == 1:
                     self._outputs = outputs
                 else:
@@ -235,9 +244,11 @@ class Generation:
 
 async def collect(context: ServerContext, job: Job) -> list[Sequence]:
     """Runs a job to its end; sequences come in the order of `job.requests`."""
+    # Nobody looks at pieces, but a stop string must be found when it comes.
+    every = 1 if any(request.sampling.stop for request in job.requests) else TOGETHER
     texts: list[list[str]] = [[] for _ in job.requests]
     done = [Sequence("", [], [], 0, Finish(reason="abort")) for _ in job.requests]
-    async with Generation(context, job) as pieces:
+    async with Generation(context, job, every) as pieces:
         async for piece in pieces:
             sequence = done[piece.index]
             texts[piece.index].append(piece.text)

@@ -54,7 +54,7 @@ def launch(config: LaunchConfig) -> int:
     for notice in config.notices:
         logger.info("%s", notice)
     if config.engine.node_rank:
-        return run_node(config.engine)
+        run_node(config.engine)
     tls = tls_context(config.server)
     with (
         bind(config.server.host, config.server.port) as listener,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NoReturn
 
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ConfigError, SglJaxError
@@ -11,30 +12,27 @@ from sgl_jax.server.phase_log import PhaseLog
 
 logger = logging.getLogger("sgl_jax.server.node")
 
-EXIT_FAILED = 1
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
-def run_node(config: EngineConfig) -> int:
-    """Computes until node 0 ends.
+def run_node(config: EngineConfig) -> NoReturn:
+    """Computes until node 0 ends, and ends the process.
 
-    Returns:
-        0 when node 0 said goodbye, 1 when the model cannot be loaded or the device failed. When node 0 is gone without
-        a word, the process ends with 1.
-
-    Raises:
-        ConfigError: the flags do not fit the model or the device, or the nodes did not find each other.
+    Its exit code is 0 when node 0 said goodbye, 1 when that is gone without a word, when the model cannot be loaded or
+    the device failed, and 2 when the flags cannot work.
     """
     where = f"node {config.node_rank} of {config.nnodes}"
     logger.info("%s: requests go to node 0 at %s", where, config.dist_init_addr)
     device_env.apply(config)  # before jax is imported
-    from sgl_jax.engine.startup import follow_core
+    from sgl_jax.engine.startup import follow_core, leave
 
     try:
         follow_core(config, PhaseLog())
-    except ConfigError:
-        raise
     except SglJaxError as error:
         logger.error("%s", error)
-        return EXIT_FAILED
+        leave(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
+    except RuntimeError as error:
+        logger.error("the device failed: %s", error, exc_info=logger.isEnabledFor(logging.DEBUG))
+        leave(EXIT_FAILED)
     logger.info("%s: node 0 has ended, and so does this one", where)
-    return 0
+    leave(0)

@@ -179,6 +179,14 @@ SERVER_FLAGS: tuple[Flag, ...] = (
         help="/generate streams what is new, instead of the whole text and ids so far, unless a request says otherwise",
     ),
     Flag(
+        name="stream-interval",
+        target="server",
+        group=_SERVER,
+        kind=int,
+        metavar="TOKENS",
+        help="tokens an event of a stream waits for, but for the first: more of them is less work (default: 1)",
+    ),
+    Flag(
         name="drain-seconds",
         target="server",
         group=_SERVER,

@@ -156,6 +156,7 @@ class WebServer(uvicorn.Server):
             phase=engine.phase,
             restarts=lambda: engine.restarts,
             incremental_stream=config.server.incremental_stream_output,
+            stream_interval=config.server.stream_interval,
             traces=traces,
             limits=Limits(
                 max_body_bytes=config.server.max_body_bytes,

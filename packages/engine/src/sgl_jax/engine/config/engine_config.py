@@ -134,9 +134,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.tp_size % self.nnodes:
             raise ConfigError(f"--tp-size={self.tp_size} must be a multiple of --nnodes={self.nnodes}.")
         if ":" in self.device or self.device == "fake":
-            raise ConfigError(
-                f"--device={self.device} is no choice for devices of one node; --nnodes takes cuda or cpu."
-            )
+            raise ConfigError(f"--device={self.device} names one node's devices; with --nnodes say cuda or cpu.")
         host, _, port = (self.dist_init_addr or "").rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
             raise ConfigError(

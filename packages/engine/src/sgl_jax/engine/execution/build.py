@@ -27,7 +27,6 @@ from sgl_jax.engine.execution.devices import find_devices, free_bytes
 from sgl_jax.engine.execution.executor import DeviceExecutor
 from sgl_jax.engine.execution.kernels import describe, find_kernels
 from sgl_jax.engine.execution.load import load_model
-from sgl_jax.engine.execution.plan_channel import PlanSender
 from sgl_jax.engine.execution.program_store import ProgramStore, own_folder
 from sgl_jax.engine.execution.spread import Spread, share_template
 from sgl_jax.engine.execution.spread import describe as describe_devices
@@ -39,7 +38,6 @@ from sgl_jax.engine.models.base import AddNorm, Template
 from sgl_jax.engine.models.decoder import DecoderLayer
 from sgl_jax.engine.models.registry import model_class
 from sgl_jax.engine.parallel.mesh import is_here, make_mesh
-from sgl_jax.engine.parallel.nodes import check_alike, join_nodes
 from sgl_jax.engine.parallel.share import share_of
 from sgl_jax.engine.parallel.vocabulary import SharedVocabulary
 from sgl_jax.engine.plan import ProgressCallback, StepLimits
@@ -65,7 +63,7 @@ _SHAPES_NO_PROGRAM = frozenset(
 def build_executor(
     config: EngineConfig, files: ModelFiles, spec: ModelSpec, on_progress: ProgressCallback
 ) -> tuple[DeviceExecutor, dict[str, str]]:
-    """Loads the weights onto the device and allocates the KV pool.
+    """Loads the weights onto the device and allocates the KV pool. Several nodes have met before (`meeting`).
 
     Returns:
         The executor, not warmed up, and start-up facts for people (`EngineInfo.summary`).
@@ -73,12 +71,8 @@ def build_executor(
     Raises:
         ModelLoadError, ConfigError: as in `startup.build_core`.
     """
-    if config.nnodes > 1:
-        join_nodes(config.dist_init_addr or "", config.nnodes, config.node_rank)
     devices = find_devices(config.device, config.tp_size, config.nnodes)
     device = next(device for device in devices if is_here(device))
-    if config.nnodes > 1:
-        check_alike(_in_common(config, spec, device))
     on_cpu = device.platform == "cpu"
     kernels = find_kernels(config, device)
     is_plain_cpu = on_cpu and kernels is None
@@ -151,8 +145,6 @@ def build_executor(
         row_rungs=config.precompile_bs_paddings,
         token_rungs=config.precompile_token_paddings,
     )
-    if config.nnodes > 1 and not config.node_rank:
-        executor.lead(PlanSender(config.nnodes))
     summary = {
         "device": describe_devices(devices),
         "dtype": str(dtype),
@@ -162,14 +154,6 @@ def build_executor(
         "limits": f"{max_seq_len} tokens a sequence, {max_slots} running, {limits.max_tokens} tokens a step",
     }
     return executor, summary
-
-
-def _in_common(config: EngineConfig, spec: ModelSpec, device: jax.Device) -> dict[str, str]:
-    """What all nodes must have in common, by names for people."""
-    flags = {f"--{name.replace('_', '-')}": str(getattr(config, name)) for name in config.__struct_fields__}
-    for own in ("--node-rank", "--dist-init-addr", "--model-path", "--tokenizer-path", "--download-dir"):
-        del flags[own]
-    return {**flags, "the model's config": repr(spec), "the kind of device": device.device_kind}
 
 
 def _why_no_cudnn(config: EngineConfig, spec: ModelSpec, dtype: jnp.dtype, device: jax.Device) -> str | None:

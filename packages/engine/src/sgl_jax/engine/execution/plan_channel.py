@@ -29,6 +29,10 @@ from sgl_jax.engine.plan import Executor, PendingStep, StepPlan
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 30.0
+HELLO_SECONDS = 2.0
+"""How long one that connects may take to show the secret; the others wait behind it."""
+GOODBYE_SECONDS = 0.5
+"""How long node 0 stays for the others, which want to see it leave last."""
 _LENGTH = struct.Struct("!I")
 _ADDRESS = struct.Struct("!H32s")
 """Node 0's port, and what a node shows there to be let in."""
@@ -50,7 +54,7 @@ encode_plan = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 decode_plan = msgspec.msgpack.Decoder(StepPlan, dec_hook=_mask).decode
 
 
-def end_process(reason: str) -> None:
+def lose(reason: str) -> None:
     """Says why, and ends the process: its device waits for a node that is gone."""
     logger.error("%s; this node ends, too: start all of them again", reason)
     logging.shutdown()
@@ -68,25 +72,33 @@ class PlanSender:
         ConfigError: a node did not come.
     """
 
-    def __init__(self, nodes: int, on_lost: Callable[[str], None] = end_process) -> None:
+    def __init__(self, nodes: int, on_lost: Callable[[str], None] = lose) -> None:
         self._on_lost = on_lost
         self._is_closed = False
         secret = secrets.token_bytes(32)
         with socket.create_server(("", 0)) as listener:
             told_by_node_0(_ADDRESS.pack(listener.getsockname()[1], secret))
             self._nodes = _let_in(listener, nodes, secret)
-        for rank, node in self._nodes.items():
-            threading.Thread(target=self._watch, args=(rank, node), name=f"node-{rank}", daemon=True).start()
+        self._watching = [
+            threading.Thread(target=self._watch, args=(rank, node), name=f"node-{rank}", daemon=True)
+            for rank, node in self._nodes.items()
+        ]
+        for thread in self._watching:
+            thread.start()
 
     def send(self, plan: StepPlan) -> None:
         """Sends a plan to all nodes."""
         self._send(encode_plan(plan))
 
     def close(self) -> None:
-        """Says goodbye; the nodes end."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._send(b"")
+        """Says goodbye; returns when the nodes have ended, or soon."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._send(b"")
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        for thread in self._watching:
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
     def _send(self, content: bytes) -> None:
         frame = _LENGTH.pack(len(content)) + content
@@ -113,7 +125,7 @@ class PlanReceiver:
         ConfigError: node 0 cannot be reached.
     """
 
-    def __init__(self, host: str, rank: int, on_lost: Callable[[str], None] = end_process) -> None:
+    def __init__(self, host: str, rank: int, on_lost: Callable[[str], None] = lose) -> None:
         port, secret = _ADDRESS.unpack(told_by_node_0(bytes(_ADDRESS.size)))
         try:
             self._socket = socket.create_connection((host, port), CONNECT_SECONDS)
@@ -179,7 +191,7 @@ def _let_in(listener: socket.socket, nodes: int, secret: bytes) -> dict[int, soc
         except TimeoutError:
             missing = sorted(set(range(1, nodes)) - set(found))
             raise ConfigError(f"Nodes {missing} joined, but did not connect to node 0 for the step plans.") from None
-        node.settimeout(max(left, 0.01))
+        node.settimeout(HELLO_SECONDS)
         try:
             rank, shown = _HELLO.unpack(_exactly(node, _HELLO.size))
         except (OSError, struct.error):

@@ -27,7 +27,11 @@ def join_nodes(address: str, count: int, rank: int) -> None:
         ConfigError: they did not all come.
     """
     try:
-        jax.distributed.initialize(address, count, rank, initialization_timeout=JOIN_SECONDS)
+        jax.distributed.initialize(
+            *(address, count, rank),
+            cluster_detection_method="deactivate",  # all is said, and each node has all devices that it sees
+            initialization_timeout=JOIN_SECONDS,
+        )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(

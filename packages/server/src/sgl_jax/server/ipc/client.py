@@ -181,8 +181,11 @@ class ZmqEngineClient:
         self._mailboxes[request.request_id] = Mailbox()
         self._send(request)
 
-    def outputs(self, request_id: str) -> AsyncGenerator[TokenDelta]:
+    def outputs(self, request_id: str, every: int = 1) -> AsyncGenerator[TokenDelta]:
         """Deltas of a submitted request until one with `finish`; may join several steps when the reader lags.
+
+        Args:
+            every: tokens that are kept back until there are so many, after the first delta and before the last.
 
         Raises:
             InvalidRequestError: at once, when no such request was submitted or it has ended.
@@ -191,6 +194,7 @@ class ZmqEngineClient:
         mailbox = self._mailboxes.get(request_id)
         if mailbox is None:
             raise InvalidRequestError(f"There is no request {request_id!r}: submit it first.", param="rid")
+        mailbox.every = every
         return self._follow(request_id, mailbox)
 
     async def abort(self, request_ids: Sequence[str]) -> None:

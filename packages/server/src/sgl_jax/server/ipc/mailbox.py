@@ -13,12 +13,18 @@ class Mailbox:
 
     A reader that lags gets everything that piled up as one delta, so it catches up at once. What can pile up is one
     delta with at most the request's own `max_new_tokens`.
+
+    Attributes:
+        every: the reader is woken by the first delta, then by every so many tokens, and by the last delta.
     """
 
-    __slots__ = ("_delta", "_failure", "_is_joined", "_waiter")
+    __slots__ = ("_delta", "_failure", "_has_begun", "_is_due", "_is_joined", "_waiter", "every")
 
     def __init__(self) -> None:
+        self.every = 1
         self._delta: TokenDelta | None = None
+        self._has_begun = False
+        self._is_due = False
         self._is_joined = False  # whether its lists are ours to extend
         self._waiter: asyncio.Future[None] | None = None
         self._failure: str | None = None
@@ -27,20 +33,23 @@ class Mailbox:
         """Adds a delta."""
         held = self._delta
         if held is None:
-            self._delta = delta
+            self._delta = held = delta
         else:
-            self._delta = _joined(held, delta, in_place=self._is_joined)
+            self._delta = held = _joined(held, delta, in_place=self._is_joined)
             self._is_joined = True
-        self._wake()
+        if len(held.token_ids) >= self.every or held.finish is not None or not self._has_begun:
+            self._has_begun = self._is_due = True
+            self._wake()
 
     def fail(self, message: str) -> None:
         """Makes `take` raise once everything that arrived is taken."""
         self._failure = message
+        self._is_due = self._delta is not None
         self._wake()
 
     async def take(self) -> TokenDelta:
         """Waits for the next delta. Raises `EngineDeadError` after `fail`."""
-        while self._delta is None:
+        while not self._is_due or self._delta is None:
             if self._failure is not None:
                 raise EngineDeadError(self._failure)
             self._waiter = asyncio.get_running_loop().create_future()
@@ -48,7 +57,7 @@ class Mailbox:
                 await self._waiter
             finally:
                 self._waiter = None
-        delta, self._delta, self._is_joined = self._delta, None, False
+        delta, self._delta, self._is_due, self._is_joined = self._delta, None, False, False
         return delta
 
     def _wake(self) -> None:

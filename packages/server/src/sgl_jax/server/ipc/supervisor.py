@@ -103,9 +103,9 @@ class EngineSupervisor:
         """As `ZmqEngineClient.submit`."""
         await self._worker.submit(request)
 
-    def outputs(self, request_id: str) -> AsyncGenerator[TokenDelta]:
+    def outputs(self, request_id: str, every: int = 1) -> AsyncGenerator[TokenDelta]:
         """As `ZmqEngineClient.outputs`; they fail with the worker that took the request."""
-        return self._worker.outputs(request_id)
+        return self._worker.outputs(request_id, every)
 
     async def abort(self, request_ids: Sequence[str]) -> None:
         """As `ZmqEngineClient.abort`."""

@@ -182,21 +182,30 @@ def main() -> int:
     watch = ParentWatch(setup.folder)
     pipe = Pipe(setup)
     try:
-        try:
-            core = _build(setup.engine, pipe)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-            return _fail(pipe, error, "starting")
-        pipe.send(core.info)
-        try:
-            run(core, pipe, watch)
-        except Exception as error:  # noqa: BLE001 - likewise
-            return _fail(pipe, error, "computing a step")
-        core.close()
-        return 0
+        code = _live(setup.engine, pipe, watch)
     finally:
         pipe.close()
         if watch.gone.is_set():
             shutil.rmtree(setup.folder, ignore_errors=True)
+    if setup.engine.nnodes > 1:
+        from sgl_jax.engine.startup import leave
+
+        leave(code)
+    return code
+
+
+def _live(config: EngineConfig, pipe: Pipe, watch: ParentWatch) -> int:
+    try:
+        core = _build(config, pipe)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+        return _fail(pipe, error, "starting")
+    pipe.send(core.info)
+    try:
+        run(core, pipe, watch)
+    except Exception as error:  # noqa: BLE001 - likewise
+        return _fail(pipe, error, "computing a step")
+    core.close()
+    return 0
 
 
 if __name__ == "__main__":

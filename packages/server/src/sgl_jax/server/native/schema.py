@@ -69,7 +69,7 @@ class NativeSamplingParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=T
         str | dict[str, Any] | None, Meta(description="A structural tag in XGrammar's form, or SGLang's older one.")
     ] = None
     stop_regex: Annotated[str | list[str] | None, Meta(description="Not supported yet, except empty.")] = None
-    stream_interval: Annotated[int | None, Meta(description="Every token is streamed: 1 is the only value.")] = None
+    stream_interval: Annotated[int | None, Meta(description="Only 1: `--stream-interval` is for all requests.")] = None
     custom_params: Annotated[dict[str, Any] | None, Meta(description="Not supported yet, except empty.")] = None
 
 
