@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -130,3 +132,34 @@ def test_a_node_that_cannot_load_ends_all(start: Node, model: Path, tmp_path: Pa
     assert first.wait() == 1
     assert "node 1 is gone" in first.log
     assert "Traceback" not in other.log + first.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_at_once(start: Node, number: signal.Signals) -> None:
+    other, first = start(1), start(0)
+    first.wait_ready()
+    other.signal(number)
+    assert other.wait() == -number
+    wait_until(lambda: "node 1 is gone" in first.log, "node 0 hears of it")
+
+
+def test_node_0_needs_the_port(start: Node) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = start(0, f"--dist-init-addr=127.0.0.1:{taken.getsockname()[1]}")
+        assert first.wait() == 2
+    assert "cannot listen on port" in first.log
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_who_waits_in_vain_is_told(rank: int) -> None:
+    """And not by JAX, which aborts with a stack of C++."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = f"""
+from sgl_jax.engine.parallel import nodes
+nodes.JOIN_SECONDS = 2
+nodes.join_nodes("127.0.0.1", {port}, 2, {rank})
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert ended.returncode == 1
+    assert f"Node {rank} of 2 did not find the others at 127.0.0.1:{port}." in ended.stderr

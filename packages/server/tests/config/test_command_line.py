@@ -222,7 +222,8 @@ def test_several_nodes() -> None:
     flags = ["--tp-size=4", "--nnodes=2", "--node-rank=1", "--nccl-init-addr=10.0.0.1:10011"]
     engine = parse_launch(["--model-path=m", *flags]).engine
     assert (engine.tp_size, engine.nnodes, engine.node_rank) == (4, 2, 1)
-    assert engine.dist_init_addr == "10.0.0.1:10011"
+    assert engine.node_0 == ("10.0.0.1", 10011)
+    assert parse_launch(["--model-path=m", "--dist-init-addr=[fd00::1]:10011"]).engine.node_0 == ("fd00::1", 10011)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +240,7 @@ def test_several_nodes() -> None:
         ("--nnodes=2 --tp-size=2 --dist-init-addr=:1", "needs --dist-init-addr"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:0", "needs --dist-init-addr"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:99999", "needs --dist-init-addr"),
+        ("--nnodes=2 --tp-size=2 --dist-init-addr=tcp://a:1", "needs --dist-init-addr"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=cuda:0,1", "one node's devices"),
         ("--nnodes=2 --tp-size=2 --dist-init-addr=a:1 --device=fake", "--device=fake"),
     ],

@@ -346,31 +346,6 @@ async def test_strict_fields_refuses_unknown_ones(
     assert "'temperature'" in error["message"]
 
 
-TOOL = {"type": "function", "function": {"name": "f"}}
-FORM = {"type": "json_schema", "json_schema": {"name": "x", "strict": None, "schema": {"type": "object", "x-mine": 1}}}
-
-
-@pytest.mark.parametrize(
-    ("body", "path"),
-    [
-        ({"messages": [{"role": "user", "content": "Hi", "mood": "good"}]}, "messages[0].mood"),
-        ({"messages": HI, "stream_options": {"include_usge": True}}, "stream_options.include_usge"),
-        ({"messages": HI, "tools": [{**TOOL, "cache": True}]}, "tools[0].cache"),
-        ({"messages": HI, "response_format": FORM, "metadata": {"mine": "1"}, "logit_bias": {"5": 1}}, None),
-    ],
-)
-async def test_strict_fields_looks_inside(
-    make_app: Callable[..., FastAPI], connect: Callable[[FastAPI], httpx.AsyncClient], body: Any, path: str | None
-) -> None:
-    """What is said by default, and what is the caller's own, is taken."""
-    async with connect(make_app(strict_fields=True)) as client:
-        response = await client.post(CHAT, json=body)
-    if path is None:
-        assert response.status_code == 200, response.text
-    else:
-        assert check_shape(response, 400)["param"] == path
-
-
 async def test_what_no_idle_engine_would_take_is_no_matter_of_time(
     make_app: Callable[..., FastAPI], connect: Callable[[FastAPI], httpx.AsyncClient], engine: Any
 ) -> None:

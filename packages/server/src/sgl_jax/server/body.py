@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -59,8 +59,6 @@ class BodyReader(Generic[T]):
             if context.limits.strict_fields:
                 raise bad_request(f"Unknown field {name!r}.{_nearest(name, self._known)}", name, "unknown_field")
             context.unknown_fields.warn(request.url.path, name)
-        if context.limits.strict_fields and (path := dropped(msgspec.json.decode(raw), body)):
-            raise bad_request(f"Unknown field {path!r}.", path, "unknown_field")
         return body
 
     async def _read_raw(self, request: Request, limits: Limits) -> bytes:
@@ -87,26 +85,6 @@ class BodyReader(Generic[T]):
         if what.startswith("invalid ") and (valid := valid_values(self._struct, path)):
             what += f"; it may be {' or '.join(filter(None, (', '.join(valid[:-1]), valid[-1])))}"
         return bad_request(f"{path}: {what}." if path else f"The body is invalid: {what}.", path or None)
-
-
-def dropped(sent: Any, taken: Any, path: str = "") -> str | None:
-    """The path of the first field that was sent and that what it was decoded to does not have, or None."""
-    if isinstance(sent, list) and isinstance(taken, list | tuple):
-        parts = [
-            (one, other, f"{path}[{number}]") for number, (one, other) in enumerate(zip(sent, taken, strict=False))
-        ]
-        return next(filter(None, (dropped(*part) for part in parts)), None)
-    if not isinstance(sent, dict) or not isinstance(taken, msgspec.Struct):
-        return None
-    fields = dict(zip(taken.__struct_encode_fields__, taken.__struct_fields__, strict=True))
-    for name, value in sent.items():
-        below = f"{path}.{name}" if path else name
-        if name in fields:
-            if found := dropped(value, getattr(taken, fields[name]), below):
-                return found
-        elif name != taken.__struct_config__.tag_field:
-            return below
-    return None
 
 
 def _check_content_type(request: Request) -> None:

@@ -135,11 +135,17 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(f"--tp-size={self.tp_size} must be a multiple of --nnodes={self.nnodes}.")
         if ":" in self.device or self.device == "fake":
             raise ConfigError(f"--device={self.device} names one node's devices; with --nnodes say cuda or cpu.")
-        host, _, port = (self.dist_init_addr or "").rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        host, port = self.node_0
+        if not host or "/" in host or not 0 < port < 1 << 16:
             raise ConfigError(
                 f"--nnodes={self.nnodes} needs --dist-init-addr=HOST:PORT, an address of node 0 that all nodes reach."
             )
+
+    @property
+    def node_0(self) -> tuple[str, int]:
+        """Host and port of `dist_init_addr`, without the brackets of an IPv6 host; port 0 where it is none."""
+        host, _, port = (self.dist_init_addr or "").rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port) if port.isdecimal() else 0
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -30,13 +30,12 @@ def lead(config: EngineConfig, spec: ModelSpec) -> PlanSender:
 def attend(config: EngineConfig, spec: ModelSpec) -> PlanReceiver:
     """Joins node 0. Raises as `lead`."""
     _meet(config, spec)
-    host, _, _ = (config.dist_init_addr or "").rpartition(":")
-    return PlanReceiver(host, config.node_rank)
+    return PlanReceiver(config.node_0[0], config.node_rank)
 
 
 def _meet(config: EngineConfig, spec: ModelSpec) -> None:
     logger.info("node %d waits for all %d nodes at %s", config.node_rank, config.nnodes, config.dist_init_addr)
-    join_nodes(config.dist_init_addr or "", config.nnodes, config.node_rank)
+    join_nodes(*config.node_0, config.nnodes, config.node_rank)
     devices = find_devices(config.device, config.tp_size, config.nnodes)
     facts = {
         f"--{name.replace('_', '-')}": str(getattr(config, name))

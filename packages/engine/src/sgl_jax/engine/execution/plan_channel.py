@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -76,7 +76,7 @@ class PlanSender:
         self._on_lost = on_lost
         self._is_closed = False
         secret = secrets.token_bytes(32)
-        with socket.create_server(("", 0)) as listener:
+        with _listener() as listener:
             told_by_node_0(_ADDRESS.pack(listener.getsockname()[1], secret))
             self._nodes = _let_in(listener, nodes, secret)
         self._watching = [
@@ -146,17 +146,15 @@ class PlanReceiver:
             yield plan
 
     def _read(self) -> None:
-        with self._socket, self._socket.makefile("rb") as stream:
-            while len(head := _rest(stream, _LENGTH.size)) == _LENGTH.size:
-                (length,) = _LENGTH.unpack(head)
-                if not length:
-                    self._plans.put(None)
-                    return
-                content = _rest(stream, length)
-                if len(content) < length:
-                    break
-                self._plans.put(decode_plan(content))
-        self._on_lost("node 0 is gone")
+        try:
+            with self._socket, self._socket.makefile("rb") as stream:
+                while content := _frame(stream):
+                    self._plans.put(decode_plan(content))
+            self._plans.put(None)
+        except (OSError, EOFError):
+            self._on_lost("node 0 is gone")
+        except msgspec.DecodeError as error:
+            self._on_lost(f"node 0 sent what is no plan ({error})")
 
 
 def follow(executor: Executor, plans: Iterator[StepPlan]) -> None:
@@ -171,12 +169,21 @@ def follow(executor: Executor, plans: Iterator[StepPlan]) -> None:
         before.collect()
 
 
-def _rest(stream: Any, length: int) -> bytes:
-    try:
-        content: bytes = stream.read(length)
-    except OSError:
-        return b""
+def _frame(stream: BinaryIO) -> bytes:
+    """The next frame's content; none is a goodbye. Raises `EOFError` where the stream ends without."""
+    head = stream.read(_LENGTH.size)
+    length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else -1
+    content = stream.read(max(length, 0))
+    if len(content) != length:
+        raise EOFError
     return content
+
+
+def _listener() -> socket.socket:
+    """On a free port of all addresses."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", 0))
 
 
 def _let_in(listener: socket.socket, nodes: int, secret: bytes) -> dict[int, socket.socket]:

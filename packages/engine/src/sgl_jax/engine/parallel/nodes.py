@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import socket
+import threading
 from collections.abc import Iterable, Mapping
 
 import jax
@@ -11,33 +15,64 @@ from jax.experimental import multihost_utils
 
 from sgl_jax.engine.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 JOIN_SECONDS = 300
 """How long a node waits for the others: they may have a model to download first."""
 
 
-def join_nodes(address: str, count: int, rank: int) -> None:
+def join_nodes(host: str, port: int, count: int, rank: int) -> None:
     """Waits until all nodes are there; from then on `jax.devices()` are those of all of them.
 
     Args:
-        address: host:port of node 0, on which it listens.
+        host, port: of node 0, which listens there.
         count: of nodes.
         rank: this one's number.
 
     Raises:
         ConfigError: they did not all come.
     """
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not rank:
+        _check_free(port)
+    # JAX ends the process when it gives up, with a stack of C++: this is sooner, and says what to do.
+    giving_up = threading.Timer(JOIN_SECONDS, _give_up, (address, count, rank))
+    giving_up.daemon = True
+    giving_up.start()
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for a warning, and go on
     try:
         jax.distributed.initialize(
             *(address, count, rank),
             cluster_detection_method="deactivate",  # all is said, and each node has all devices that it sees
-            initialization_timeout=JOIN_SECONDS,
+            initialization_timeout=2 * JOIN_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        raise ConfigError(f"{_cannot_join(address, count, rank)} ({reason})") from error
+    finally:
+        giving_up.cancel()
+
+
+def _check_free(port: int) -> None:
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
         raise ConfigError(
-            f"Node {rank} of {count} could not join the others at {address} ({reason}). Start all of them within "
-            f"{JOIN_SECONDS} seconds, with the same --dist-init-addr (an address of node 0) and --nnodes."
+            f"Node 0 cannot listen on port {port} of --dist-init-addr ({error.strerror}); choose another everywhere."
         ) from error
+
+
+def _cannot_join(address: str, count: int, rank: int) -> str:
+    return (
+        f"Node {rank} of {count} did not find the others at {address}. Start all of them within {JOIN_SECONDS} seconds "
+        "with the same --dist-init-addr (an address of node 0) and --nnodes, and each with its own --node-rank."
+    )
+
+
+def _give_up(address: str, count: int, rank: int) -> None:
+    logger.error("%s", _cannot_join(address, count, rank))
+    logging.shutdown()
+    os._exit(1)
 
 
 def check_alike(facts: Mapping[str, str]) -> None:
