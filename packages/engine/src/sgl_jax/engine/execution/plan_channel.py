@@ -141,13 +141,16 @@ class PlanReceiver:
         threading.Thread(target=self._read, name="plans", daemon=True).start()
 
     def plans(self) -> Iterator[StepPlan]:
-        """What node 0 plans, until it says goodbye."""
-        while (plan := self._plans.get()) is not None:
-            yield plan
+        """What node 0 plans, until it says goodbye. Hangs up only then: node 0 waits for that."""
+        try:
+            while (plan := self._plans.get()) is not None:
+                yield plan
+        finally:
+            self._socket.close()
 
     def _read(self) -> None:
         try:
-            with self._socket, self._socket.makefile("rb") as stream:
+            with self._socket.makefile("rb") as stream:
                 while content := _frame(stream):
                     self._plans.put(decode_plan(content))
             self._plans.put(None)
