@@ -84,26 +84,43 @@ def test_both_sides_hear_that_the_other_is_gone(meeting: None):
     assert next(receiver.plans()).slots[0].slot == 3
 
 
-def test_a_stranger_is_sent_away(monkeypatch: pytest.MonkeyPatch):
+def lead_alone(monkeypatch: pytest.MonkeyPatch) -> tuple[queue.SimpleQueue[object], int, bytes]:
+    """Node 0 of two on a thread: what becomes of it, its port and its secret."""
     said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     monkeypatch.setattr(plan_channel, "told_by_node_0", lambda message: said.put(message) or message)
-    monkeypatch.setattr(plan_channel, "CONNECT_SECONDS", 2.0)
-    refused: queue.SimpleQueue[object] = queue.SimpleQueue()
+    made: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     def lead() -> None:
         try:
-            refused.put(PlanSender(2))
+            made.put(PlanSender(2))
         except ConfigError as error:
-            refused.put(str(error))
+            made.put(str(error))
 
     threading.Thread(target=lead).start()
-    port, secret = plan_channel._ADDRESS.unpack(said.get(timeout=30))
-    for hello in (b"", b"GET / HTTP/1.1", plan_channel._HELLO.pack(1, b"x" * 32), plan_channel._HELLO.pack(7, secret)):
+    return made, *plan_channel._ADDRESS.unpack(said.get(timeout=30))
+
+
+def test_strangers_are_sent_away(monkeypatch: pytest.MonkeyPatch):
+    made, port, secret = lead_alone(monkeypatch)
+    hello = plan_channel._HELLO.pack
+    for shown in (b"", b"GET / HTTP/1.1", hello(1, b"x" * 32), hello(7, secret)):
         with socket.create_connection(("127.0.0.1", port), 30) as stranger:
-            stranger.sendall(hello)
+            stranger.sendall(shown)
             stranger.shutdown(socket.SHUT_WR)
             assert stranger.recv(1) == b""
-    assert "[1] joined, but did not connect" in str(refused.get(timeout=30))
+    with socket.create_connection(("127.0.0.1", port), 30) as node:
+        node.sendall(hello(1, secret))
+        sender = made.get(timeout=30)
+        assert isinstance(sender, PlanSender)
+        node.settimeout(30)
+        threading.Thread(target=sender.close).start()
+        assert node.recv(4) == bytes(4)
+
+
+def test_node_0_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan_channel, "CONNECT_SECONDS", 0.05)
+    made, _, _ = lead_alone(monkeypatch)
+    assert "[1] joined, but did not connect" in str(made.get(timeout=30))
 
 
 class Recorder:

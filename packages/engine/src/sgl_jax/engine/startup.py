@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from sgl_jax.engine.config import model_files
 from sgl_jax.engine.config.engine_config import EngineConfig
@@ -98,17 +95,6 @@ def follow_core(config: EngineConfig, on_phase: Callable[[Phase], None]) -> None
     _warm_up(config, executor, on_phase)
     on_phase(Phase("ready"))
     follow(executor, receiver.plans())
-
-
-def leave(code: int) -> NoReturn:
-    """Ends a process that was one of several nodes, without JAX's farewell.
-
-    In that all wait for each other, and those that see node 0 end before they do are killed.
-    """
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def _read_model(config: EngineConfig, on_phase: Callable[[Phase], None]) -> tuple[ModelFiles, ModelSpec]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 from sgl_jax.engine.config.engine_config import EngineConfig
 from sgl_jax.engine.errors import ConfigError, SglJaxError
 from sgl_jax.engine.execution import device_env
+from sgl_jax.engine.parallel.leaving import leave
 from sgl_jax.server.phase_log import PhaseLog
 
 logger = logging.getLogger("sgl_jax.server.node")
@@ -27,7 +28,7 @@ def run_node(config: EngineConfig) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # no handler of Python's runs while the device waits for other nodes
     device_env.apply(config)  # before jax is imported
-    from sgl_jax.engine.startup import follow_core, leave
+    from sgl_jax.engine.startup import follow_core
 
     try:
         follow_core(config, PhaseLog())

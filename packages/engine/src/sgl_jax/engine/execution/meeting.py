@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 
 from sgl_jax.engine.config.engine_config import EngineConfig
@@ -43,4 +44,5 @@ def _meet(config: EngineConfig, spec: ModelSpec) -> None:
         if name not in _OWN
     }
     kind = next(device.device_kind for device in devices if is_here(device))
-    check_alike({**facts, "the model's config": repr(spec), "the kind of device": kind})
+    versions = {f"the version of {name}": importlib.metadata.version(name) for name in ("sgl-jax-engine", "jax")}
+    check_alike({**facts, **versions, "the model's config": repr(spec), "the kind of device": kind})

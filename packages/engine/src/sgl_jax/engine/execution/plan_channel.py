@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
-import os
 import queue
 import secrets
 import socket
@@ -17,12 +16,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
 
 from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.parallel.leaving import leave
 from sgl_jax.engine.parallel.nodes import told_by_node_0
 from sgl_jax.engine.plan import Executor, PendingStep, StepPlan
 
@@ -40,25 +40,15 @@ _HELLO = struct.Struct("!I32s")
 """A node's number, and that."""
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    raise NotImplementedError(f"{type(value)} in a step plan")
-
-
-def _mask(_kind: type, value: Any) -> Any:
-    return np.frombuffer(value, np.uint32)
-
-
-encode_plan = msgspec.msgpack.Encoder(enc_hook=_plain).encode
-decode_plan = msgspec.msgpack.Decoder(StepPlan, dec_hook=_mask).decode
+# A plan's only arrays are masks.
+encode_plan = msgspec.msgpack.Encoder(enc_hook=lambda mask: mask.tobytes()).encode
+decode_plan = msgspec.msgpack.Decoder(StepPlan, dec_hook=lambda _, mask: np.frombuffer(mask, np.uint32)).decode
 
 
 def lose(reason: str) -> None:
     """Says why, and ends the process: its device waits for a node that is gone."""
     logger.error("%s; this node ends, too: start all of them again", reason)
-    logging.shutdown()
-    os._exit(1)
+    leave(1)
 
 
 class PlanSender:

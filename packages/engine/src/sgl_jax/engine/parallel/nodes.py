@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import socket
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from sgl_jax.engine.errors import ConfigError
+from sgl_jax.engine.parallel.leaving import leave
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +71,7 @@ def _cannot_join(address: str, count: int, rank: int) -> str:
 
 def _give_up(address: str, count: int, rank: int) -> None:
     logger.error("%s", _cannot_join(address, count, rank))
-    logging.shutdown()
-    os._exit(1)
+    leave(1)
 
 
 def check_alike(facts: Mapping[str, str]) -> None:

@@ -45,7 +45,7 @@ class EngineSupervisor:
         self._was_ready = False
         self._failure: SglJaxError | None = None
         self._is_paused = False
-        self._pausing: asyncio.Task[ControlReply] | None = None
+        self._pausing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._supervising: asyncio.Task[SglJaxError]
         self.restarts = 0
@@ -167,6 +167,10 @@ class EngineSupervisor:
     def _hear(self, phase: Phase) -> None:
         self._was_ready |= phase.name == "ready"
         if phase.name == "ready" and self._is_paused:
-            self._pausing = asyncio.create_task(self._worker.control("pause"), name="engine-pause")
+            self._pausing = asyncio.create_task(self._pause_again(), name="engine-pause")
         if phase.name != "dead":
             self._on_phase(phase)
+
+    async def _pause_again(self) -> None:
+        with contextlib.suppress(EngineDeadError):  # then the next one is paused
+            await self._worker.control("pause")

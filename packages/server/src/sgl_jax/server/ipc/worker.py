@@ -30,6 +30,7 @@ from sgl_jax.engine.messages import (
     StepOutputs,
     TokenDelta,
 )
+from sgl_jax.engine.parallel.leaving import leave
 from sgl_jax.server import logs
 from sgl_jax.server.ipc.wire import (
     EXIT_REPORTED,
@@ -188,8 +189,6 @@ def main() -> int:
         if watch.gone.is_set():
             shutil.rmtree(setup.folder, ignore_errors=True)
     if setup.engine.nnodes > 1:
-        from sgl_jax.engine.startup import leave
-
         leave(code)
     return code
 
