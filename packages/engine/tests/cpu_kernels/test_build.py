@@ -106,11 +106,12 @@ SERVER = f"{LAPTOP} avx512f avx512bw avx512dq avx512vl avx512_vnni"
         (LAPTOP, (variants.AVX2,)),
         (SERVER, (variants.AVX512,)),
         (f"{SERVER} avx512_bf16", (variants.AVX512, variants.AVX512_BF16)),
-        (f"{SERVER} avx512_bf16 amx_tile amx_bf16", (variants.AVX512, variants.AMX)),
+        (f"{SERVER} avx512_bf16 amx_tile amx_bf16", (variants.AVX512, variants.AVX512_BF16)),
+        (f"{SERVER} avx512_bf16 amx_tile amx_bf16 amx_int8", (variants.AVX512, variants.AMX)),
         (f"{LAPTOP} avx512f", (variants.AVX2,)),
         (None, variants.ALL),
     ],
-    ids=["old", "laptop", "server", "bf16", "amx", "half", "unknown"],
+    ids=["old", "laptop", "server", "bf16", "amx-half", "amx", "half", "unknown"],
 )
 def test_a_machine_gets_the_files_that_it_can_use(tmp_path, flags, has):
     cpuinfo = tmp_path / "cpuinfo"

@@ -42,8 +42,8 @@ AVX512_BF16 = Variant("_avx512bf16.cc", "SGL_AVX512BF16", (*_AVX512, "-mavx512bf
 AMX = Variant(
     "_amx.cc",
     "SGL_AMX",
-    (*AVX512_BF16.flags, "-mamx-tile", "-mamx-bf16"),
-    AVX512_BF16.needs | {"amx_tile", "amx_bf16"},
+    (*AVX512_BF16.flags, "-mamx-tile", "-mamx-bf16", "-mamx-int8"),
+    AVX512_BF16.needs | {"amx_tile", "amx_bf16", "amx_int8"},
 )
 ALL = (AVX2, AVX512, AVX512_BF16, AMX)
 

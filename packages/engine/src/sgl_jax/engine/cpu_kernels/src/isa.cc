@@ -44,7 +44,9 @@ Isa detect() {
   const unsigned saved = saved_registers();
   if (!(fma && f16c && has_bit(ebx, 5) && (saved & 0x06) == 0x06)) return Isa::portable;
   const bool f = has_bit(ebx, 16), dq = has_bit(ebx, 17), bw = has_bit(ebx, 30), vl = has_bit(ebx, 31);
-  const bool vnni = has_bit(ecx, 11), amx = has_bit(edx, 22) && has_bit(edx, 24) && (saved & 0x60000) == 0x60000;
+  const bool vnni = has_bit(ecx, 11);
+  const bool tiles = has_bit(edx, 22) && has_bit(edx, 24) && has_bit(edx, 25);
+  const bool amx = tiles && (saved & 0x60000) == 0x60000;
   if (!(f && dq && bw && vl && vnni && (saved & 0xE6) == 0xE6)) return Isa::avx2;
   const bool more = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0;
   if (!more || !has_bit(eax, 5)) return Isa::avx512;

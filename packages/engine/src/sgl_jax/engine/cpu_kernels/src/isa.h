@@ -18,7 +18,7 @@ enum class Isa {
   avx2,        // and FMA, F16C
   avx512,      // F, BW, DQ, VL and VNNI
   avx512bf16,  // and BF16
-  amx,         // and AMX's tiles of BF16
+  amx,         // and AMX's tiles of BF16 and INT8
   neon,        // what all 64-bit ARM processors have; only there
 };
 

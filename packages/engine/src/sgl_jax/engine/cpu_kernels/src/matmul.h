@@ -54,6 +54,7 @@ enum class Precision {
 // Activations in the form that a kernel wants.
 //
 //   for groups, coded:  codes int8 [M, K], of each group of 32 by itself, with its scale and its sum [M, K/32]
+//   the same for several rows with AMX:  [M/16][K/32][16][32], and [M/16][K/32][16]
 //   for groups, exactly:  float32 [M, K], and sums
 //   for bf16, and for groups if paired, with AMX:  bfloat16 [M/16][K/32][16][32], filled up with zeros
 //   for bf16, with products of pairs:  bfloat16 [M, K], K filled up to an even number with a zero
@@ -67,6 +68,7 @@ struct Activations {
   const float* sums = nullptr;
   int64_t rows = 0;
   int64_t k = 0;
+  int64_t together = 1;  // rows that lie between each other
 };
 
 // Memory that the prepared form takes, at most.

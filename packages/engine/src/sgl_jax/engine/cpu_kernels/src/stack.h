@@ -62,7 +62,8 @@ static inline void by_kind(const Rows& rows, const Matrix (&matrices)[count], bo
   const auto share = [&](int64_t begin, int64_t end, Precision precision) {
     if (begin == end) return;
     const bool tiled = tiles && (!grouped || precision == Precision::paired);
-    by_rows(end - begin, bytes, tiled ? kTiledRows : kUntiledRows,
+    const RowsAThread& untiled = tiles && precision == Precision::coded ? kCodedTileRows : kUntiledRows;
+    by_rows(end - begin, bytes, tiled ? kTiledRows : untiled,
             [&](int64_t from, int64_t to) { work(begin + from, begin + to, precision); });
   };
   const int64_t coded = exact ? 0 : tiles && grouped ? rows.decoded : rows.live;

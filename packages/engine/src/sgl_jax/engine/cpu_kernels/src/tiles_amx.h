@@ -7,6 +7,7 @@
 #pragma once
 
 #include "amx.h"
+#include "coded_amx.h"
 #include "scratch.h"
 #include "tiles.h"
 
@@ -178,6 +179,7 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
 
 void multiply_tiled(Format format, Precision precision, const Activations& x, const char* tiles, int64_t begin,
                     int64_t end, float* y, int64_t n) {
+  if (x.together > 1) return multiply_coded(format, x, tiles, begin, end, y, n);
   if (x.tiles == nullptr) return multiply(format, precision, x, tiles, begin, end, y, n);
   const TileShapes shapes;
   const int64_t block_bytes = sgl::column_block_bytes(format, x.k);
@@ -198,6 +200,9 @@ void multiply_tiled(Format format, Precision precision, const Activations& x, co
 // ---- activations ----
 
 Activations plan_tiled(Format format, Precision precision, const float* x, int64_t rows, int64_t k, char* scratch) {
+  if (sgl::is_grouped(format) && precision == Precision::coded && rows >= kFewestCodedRows) {
+    return plan_coded(x, rows, k, scratch);
+  }
   if (format == Format::f32 || (sgl::is_grouped(format) && precision != Precision::paired)) {
     return plan(format, precision, x, rows, k, scratch);
   }
@@ -223,6 +228,7 @@ void lay_row(const float* x, int64_t k, uint16_t* to) {
 }
 
 void prepare_tiled(Format format, const Activations& plan, const float* x, int64_t begin, int64_t end) {
+  if (plan.together > 1) return prepare_coded(plan, x, begin, end);
   if (plan.tiles == nullptr) return prepare(format, plan, x, begin, end);
   const int64_t k = plan.k, depth = tiles_along(k);
   // Whoever lays the last row lays the zeros that fill its tile, too.
