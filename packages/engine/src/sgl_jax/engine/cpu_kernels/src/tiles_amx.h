@@ -100,14 +100,22 @@ inline const uint16_t* column_tiles(Format format, const char* from, int64_t k, 
 // Tiles along K that a few columns go through before the next ones are looked at. With their like of the rows they stay
 // in the first cache.
 constexpr int64_t kTilesTogether = 10;
-constexpr int64_t kTileSums = kTileRows * kColumns;
+
+// Where products of tiles go: rows of floats, `stride` from each other.
+struct Place {
+  float* floats;
+  int64_t stride;
+
+  float* tile(int64_t row, int64_t column) const { return floats + row * kTileRows * stride + column * kColumns; }
+};
 
 // Up to two tiles of rows, `apart` numbers from each other, by two of columns, `count` tiles along K; the products are
-// added to those in `sums` [R][C][16][16], or are the first that go there.
+// added to those that lie at their place, or are the first that go there.
 template <int R, int C>
 inline void multiply_tiles(const uint16_t* rows, int64_t apart, const uint16_t* const columns[2], int64_t count,
-                           float* sums, bool are_first) {
+                           const Place& to, bool are_first) {
   const uint16_t *below = rows + apart, *left = columns[0], *right = columns[1];
+  const auto stride = to.stride * static_cast<int64_t>(sizeof(float));
   // Numbers of tiles are part of the instructions: 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns.
   if (are_first) {
     _tile_zero(0);
@@ -115,10 +123,10 @@ inline void multiply_tiles(const uint16_t* rows, int64_t apart, const uint16_t* 
     if (R > 1) _tile_zero(2);
     if (R > 1 && C > 1) _tile_zero(3);
   } else {
-    _tile_loadd(0, sums, 64);
-    if (C > 1) _tile_loadd(1, sums + kTileSums, 64);
-    if (R > 1) _tile_loadd(2, sums + C * kTileSums, 64);
-    if (R > 1 && C > 1) _tile_loadd(3, sums + (C + 1) * kTileSums, 64);
+    _tile_loadd(0, to.tile(0, 0), stride);
+    if (C > 1) _tile_loadd(1, to.tile(0, 1), stride);
+    if (R > 1) _tile_loadd(2, to.tile(1, 0), stride);
+    if (R > 1 && C > 1) _tile_loadd(3, to.tile(1, 1), stride);
   }
   for (int64_t at = 0; at < count * kTileElements; at += kTileElements) {
     if (R == 1) prefetch<2>(0, left + at, 2 * kTileElements);
@@ -131,31 +139,27 @@ inline void multiply_tiles(const uint16_t* rows, int64_t apart, const uint16_t* 
     if (R > 1) _tile_dpbf16ps(2, 5, 6);
     if (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
   }
-  _tile_stored(0, sums, 64);
-  if (C > 1) _tile_stored(1, sums + kTileSums, 64);
-  if (R > 1) _tile_stored(2, sums + C * kTileSums, 64);
-  if (R > 1 && C > 1) _tile_stored(3, sums + (C + 1) * kTileSums, 64);
+  _tile_stored(0, to.tile(0, 0), stride);
+  if (C > 1) _tile_stored(1, to.tile(0, 1), stride);
+  if (R > 1) _tile_stored(2, to.tile(1, 0), stride);
+  if (R > 1 && C > 1) _tile_stored(3, to.tile(1, 1), stride);
 }
 
-// A product's first `rows` rows and `columns` columns to y, with a stride of n.
-inline void put(const float* product, int64_t rows, float* y, int64_t n, int64_t columns) {
-  for (int64_t row = 0; row < rows; ++row, y += n) {
-    const Lanes::Floats sum = Lanes::load(product + row * kColumns);
-    columns >= kColumns ? Lanes::store(y, sum) : Lanes::store_first(y, sum, static_cast<int>(columns));
-  }
-}
-
-// C blocks of columns, the first of them at `from`, to y[rows, columns] with a stride of n.
+// C blocks of columns, the first of them at `from`, to y[rows, columns] with a stride of n. Whole tiles are summed where
+// they belong, others beside.
 template <int C>
 inline void multiply_columns(Format format, const Activations& x, const char* from, float* y, int64_t n,
                              int64_t columns) {
+  constexpr int64_t kWidth = C * kColumns;
   const int64_t depth = tiles_along(x.k), block_bytes = sgl::column_block_bytes(format, x.k);
   const int64_t apart = depth * kTileElements, row_tiles = (x.rows + kTileRows - 1) / kTileRows;
   const int64_t turns = row_tiles == 1 ? 1 : (depth + kTilesTogether - 1) / kTilesTogether;
-  const int64_t together = (depth + turns - 1) / turns;
-  const int64_t scratch_elements = together * kTileElements, sums_bytes = row_tiles * C * kTileSums * sizeof(float);
-  auto* sums = reinterpret_cast<float*>(sgl::scratch(sgl::Purpose::columns, sums_bytes + 2 * C * scratch_elements));
-  auto* scratch = reinterpret_cast<uint16_t*>(sums + row_tiles * C * kTileSums);
+  const int64_t together = (depth + turns - 1) / turns, scratch_elements = together * kTileElements;
+  const int64_t whole_rows = columns < kWidth ? 0 : x.rows / kTileRows / 2 * 2 * kTileRows;
+  const int64_t rest = row_tiles * kTileRows - whole_rows;
+  const int64_t rest_bytes = rest * kWidth * static_cast<int64_t>(sizeof(float));
+  auto* sums = reinterpret_cast<float*>(sgl::scratch(sgl::Purpose::columns, rest_bytes + 2 * C * scratch_elements));
+  auto* scratch = reinterpret_cast<uint16_t*>(sums + rest * kWidth);
   for (int64_t first = 0; first < depth; first += together) {
     const int64_t count = depth - first < together ? depth - first : together;
     const uint16_t* tiles[2] = {};
@@ -164,15 +168,17 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
     }
     for (int64_t tile = 0; tile < row_tiles; tile += 2) {
       const uint16_t* rows = x.tiles + tile * apart + first * kTileElements;
-      float* to = sums + tile * C * kTileSums;
+      const int64_t row = tile * kTileRows;
+      const Place to = row < whole_rows ? Place{y + row * n, n} : Place{sums + (row - whole_rows) * kWidth, kWidth};
       tile + 1 < row_tiles ? multiply_tiles<2, C>(rows, apart, tiles, count, to, first == 0)
                            : multiply_tiles<1, C>(rows, apart, tiles, count, to, first == 0);
     }
   }
-  for (int64_t tile = 0; tile < row_tiles; ++tile) {
-    const int64_t row = tile * kTileRows, rows = x.rows - row < kTileRows ? x.rows - row : kTileRows;
-    for (int c = 0; c < C; ++c) {
-      put(sums + (tile * C + c) * kTileSums, rows, y + row * n + c * kColumns, n, columns - c * kColumns);
+  for (int64_t row = whole_rows; row < x.rows; ++row, sums += kWidth) {
+    for (int64_t at = 0; at < kWidth && at < columns; at += kColumns) {
+      float* to = y + row * n + at;
+      const Lanes::Floats sum = Lanes::load(sums + at);
+      columns - at >= kColumns ? Lanes::store(to, sum) : Lanes::store_first(to, sum, static_cast<int>(columns - at));
     }
   }
 }
