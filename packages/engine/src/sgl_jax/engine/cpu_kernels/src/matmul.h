@@ -68,7 +68,7 @@ struct Activations {
   const float* sums = nullptr;
   int64_t rows = 0;
   int64_t k = 0;
-  int64_t together = 1;  // rows that lie between each other
+  int64_t together = 1;  // how many rows lie among each other, and share cache lines
 };
 
 // Memory that the prepared form takes, at most.

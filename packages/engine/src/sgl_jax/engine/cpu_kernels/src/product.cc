@@ -39,7 +39,7 @@ Activations prepared(const Matrix& matrix, Precision precision, const float* x, 
   const float* from = normalized == nullptr ? x : normalized;
   const Activations plan =
       kernel.plan(matrix.format, precision, from, rows, k, scratch(Purpose::activations, prepared_bytes(rows, k)));
-  // Rows that lie together share cache lines, which no two threads should write to.
+  // No two threads should write to the same cache lines.
   const int64_t few = std::max<int64_t>(1, kPieceActivations / k);
   const int64_t piece = (few + plan.together - 1) / plan.together * plan.together;
   parallel_for(rows, piece, [&](int64_t begin, int64_t end) {
