@@ -145,8 +145,8 @@ inline void multiply_tiles(const uint16_t* rows, int64_t apart, const uint16_t* 
   if (R > 1 && C > 1) _tile_stored(3, to.tile(1, 1), stride);
 }
 
-// C blocks of columns, the first of them at `from`, to y[rows, columns] with a stride of n. Whole tiles are summed where
-// they belong, others beside.
+// C blocks of columns, the first of them at `from`, to y[rows, columns] with a stride of n. Whole tiles are summed
+// where they belong, others beside.
 template <int C>
 inline void multiply_columns(Format format, const Activations& x, const char* from, float* y, int64_t n,
                              int64_t columns) {
