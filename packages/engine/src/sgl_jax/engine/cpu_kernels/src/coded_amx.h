@@ -135,10 +135,7 @@ inline void multiply_coded(const Activations& x, const char* from, float* y, int
       scale_sums(open, count, x.rows - tile * kTileRows, x.scales + place, x.sums + place, out + tile * kGroupSums);
     }
   }
-  for (int64_t row = 0; row < x.rows; ++row, y += n) {
-    const Lanes::Floats total = Lanes::load(out + row * kColumns);
-    columns >= kColumns ? Lanes::store(y, total) : Lanes::store_first(y, total, static_cast<int>(columns));
-  }
+  for (int64_t row = 0; row < x.rows; ++row) store_columns(y + row * n, Lanes::load(out + row * kColumns), columns);
 }
 
 void multiply_coded(Format format, const Activations& x, const char* tiles, int64_t begin, int64_t end, float* y,

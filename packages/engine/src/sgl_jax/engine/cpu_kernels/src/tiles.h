@@ -209,20 +209,22 @@ void tile(Format format, Precision precision, const Activations& x, int64_t row,
   }
 }
 
+// A block's numbers of one row, or as many as there are columns left.
+inline void store_columns(float* to, Lanes::Floats values, int64_t columns) {
+  if (columns >= kColumns) {
+    Lanes::store(to, values);
+  } else {
+    Lanes::store_first(to, values, static_cast<int>(columns));
+  }
+}
+
 // One tile, and its result in y.
 template <int rows>
 void tile_to(Format format, Precision precision, const Activations& x, int64_t row, const char* tiles, int64_t column,
              float* y, int64_t n) {
   Lanes::Floats out[rows];
   tile<rows>(format, precision, x, row, tiles, out);
-  for (int r = 0; r < rows; ++r) {
-    float* to = y + (row + r) * n + column;
-    if (n - column >= kColumns) {
-      Lanes::store(to, out[r]);
-    } else {
-      Lanes::store_first(to, out[r], static_cast<int>(n - column));
-    }
-  }
+  for (int r = 0; r < rows; ++r) store_columns(y + (row + r) * n + column, out[r], n - column);
 }
 
 void multiply(Format format, Precision precision, const Activations& x, const char* tiles, int64_t begin, int64_t end,

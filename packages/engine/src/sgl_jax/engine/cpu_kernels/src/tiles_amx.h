@@ -176,9 +176,7 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
   }
   for (int64_t row = whole_rows; row < x.rows; ++row, sums += kWidth) {
     for (int64_t at = 0; at < kWidth && at < columns; at += kColumns) {
-      float* to = y + row * n + at;
-      const Lanes::Floats sum = Lanes::load(sums + at);
-      columns - at >= kColumns ? Lanes::store(to, sum) : Lanes::store_first(to, sum, static_cast<int>(columns - at));
+      store_columns(y + row * n + at, Lanes::load(sums + at), columns - at);
     }
   }
 }
