@@ -153,6 +153,5 @@ def test_an_interval_makes_fewer_events_and_the_same_text(
     with httpx.Client(base_url=start("--stream-interval=6").url, timeout=PATIENCE) as other:
         few = native(other, **body)
     assert "".join(event["text"] for event in few) == "".join(event["text"] for event in native(http, **body))
-    first, *others = [len(event["output_ids"]) for event in few]
-    assert first == 1
-    assert all(count >= 6 for count in others[:-1])
+    # The first one comes at once (test_mailbox.py), with more than a token if the web process lags.
+    assert all(len(event["output_ids"]) >= 6 for event in few[1:-1])
