@@ -66,17 +66,17 @@ inline const uint8_t* open_groups(const char* from, int64_t count, OpenGroups& t
 }
 
 // Sums of a tile of rows, a group after the other; two of them go side by side, since a product is long under way.
-// The first tile fetches what lies ahead of `matrix`, of which the groups have `bytes` each: here, where there is time.
 inline void sum_groups(const int8_t* rows, const uint8_t* codes, int64_t apart, int64_t count, OpenGroups& to,
-                       int64_t tile, const char* matrix, int64_t bytes) {
+                       Ahead& ahead) {
   for (int64_t g = 0; g < count; g += 2) {
     const bool are_two = g + 1 < count;
-    prefetch<2>(tile, matrix + g * bytes, 2 * bytes);
+    ahead.fetch();
     _tile_zero(0);
     _tile_loadd(2, rows + g * kTileRows * kGroup, kGroup);
     _tile_loadd(4, codes + g * apart, 4 * kColumns);
     _tile_dpbsud(0, 2, 4);
     if (are_two) {
+      ahead.fetch();
       _tile_zero(1);
       _tile_loadd(3, rows + (g + 1) * kTileRows * kGroup, kGroup);
       _tile_loadd(5, codes + (g + 1) * apart, 4 * kColumns);
@@ -90,10 +90,11 @@ inline void sum_groups(const int8_t* rows, const uint8_t* codes, int64_t apart, 
 // Adds what `count` groups give for some rows of a tile to out[rows, 16].
 template <int rows>
 inline void scale_sums(const OpenGroups& groups, int64_t count, int64_t row, const float* scales, const float* sums,
-                       float* out) {
+                       float* out, Ahead& ahead) {
   Lanes::Floats total[rows];
   for (int r = 0; r < rows; ++r) total[r] = Lanes::load(out + (row + r) * kColumns);
   for (int64_t g = 0; g < count; ++g) {
+    ahead.fetch();
     const Lanes::Floats scale = Lanes::load(groups.scales[g]), minimum = Lanes::load(groups.minima[g]);
     for (int r = 0; r < rows; ++r) {
       const int64_t place = g * kTileRows + row + r;
@@ -107,12 +108,12 @@ inline void scale_sums(const OpenGroups& groups, int64_t count, int64_t row, con
 
 // The same for the first `rows` rows of a tile.
 inline void scale_sums(const OpenGroups& groups, int64_t count, int64_t rows, const float* scales, const float* sums,
-                       float* out) {
-  if (rows >= 16) return scale_sums<16>(groups, count, 0, scales, sums, out);
+                       float* out, Ahead& ahead) {
+  if (rows >= 16) return scale_sums<16>(groups, count, 0, scales, sums, out, ahead);
   int64_t row = 0;
-  for (; row + 8 <= rows; row += 8) scale_sums<8>(groups, count, row, scales, sums, out);
-  for (; row + 4 <= rows; row += 4) scale_sums<4>(groups, count, row, scales, sums, out);
-  for (; row < rows; ++row) scale_sums<1>(groups, count, row, scales, sums, out);
+  for (; row + 8 <= rows; row += 8) scale_sums<8>(groups, count, row, scales, sums, out, ahead);
+  for (; row + 4 <= rows; row += 4) scale_sums<4>(groups, count, row, scales, sums, out, ahead);
+  for (; row < rows; ++row) scale_sums<1>(groups, count, row, scales, sums, out, ahead);
 }
 
 // Sixteen columns, to y[rows, columns] with a stride of n.
@@ -127,12 +128,14 @@ inline void multiply_coded(const Activations& x, const char* from, float* y, int
   for (int64_t first = 0; first < groups; first += together) {
     const int64_t count = groups - first < together ? groups - first : together;
     const char* matrix = from + first * Group<format>::kBytes;
+    Ahead ahead(matrix + kPrefetchBytes, count * Group<format>::kBytes, 1, 0, 2 * row_tiles * count);
     int64_t apart;
     const uint8_t* codes = open_groups<format>(matrix, count, open, apart);
     for (int64_t tile = 0; tile < row_tiles; ++tile) {
       const int64_t place = (tile * groups + first) * kTileRows;
-      sum_groups(x.codes + place * kGroup, codes, apart, count, open, tile, matrix, Group<format>::kBytes);
-      scale_sums(open, count, x.rows - tile * kTileRows, x.scales + place, x.sums + place, out + tile * kGroupSums);
+      sum_groups(x.codes + place * kGroup, codes, apart, count, open, ahead);
+      scale_sums(open, count, x.rows - tile * kTileRows, x.scales + place, x.sums + place, out + tile * kGroupSums,
+                 ahead);
     }
   }
   for (int64_t row = 0; row < x.rows; ++row) store_columns(y + row * n, Lanes::load(out + row * kColumns), columns);

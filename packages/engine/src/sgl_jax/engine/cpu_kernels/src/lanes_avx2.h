@@ -59,6 +59,9 @@ struct Lanes {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
+  static bool has_nan(Floats a) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(a.low, a.high, _CMP_UNORD_Q)) != 0;
+  }
 
   static Ints zero_ints() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
   static Floats to_floats(Ints a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
@@ -87,12 +90,15 @@ struct Lanes {
     return to_floats({_mm256_and_si256(_mm256_srli_epi32(codes.low, 8 * which), mask),
                       _mm256_and_si256(_mm256_srli_epi32(codes.high, 8 * which), mask)});
   }
-  static int32_t store_rounded(int8_t* to, Floats value) {
-    const __m256i low = _mm256_cvtps_epi32(value.low), high = _mm256_cvtps_epi32(value.high);
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0b11011000);
-    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
-    const __m256i eight = _mm256_add_epi32(low, high);
+  static int32_t store_rounded(int8_t* to, Floats first, Floats second) {
+    const Ints a = {_mm256_cvtps_epi32(first.low), _mm256_cvtps_epi32(first.high)};
+    const Ints b = {_mm256_cvtps_epi32(second.low), _mm256_cvtps_epi32(second.high)};
+    // Packing goes by halves: numbers 0, 8, 16, 24, then 4, 12, 20, 28, four of each.
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a.low, a.high), _mm256_packs_epi32(b.low, b.high));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+    const Ints all = add_ints(a, b);
+    const __m256i eight = _mm256_add_epi32(all.low, all.high);
     const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0b01001110));
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0b10110001)));

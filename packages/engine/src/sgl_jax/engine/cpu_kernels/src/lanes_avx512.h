@@ -37,6 +37,7 @@ struct Lanes {
   }
   static float largest_of(Floats a) { return _mm512_reduce_max_ps(a); }
   static float sum_of(Floats a) { return _mm512_reduce_add_ps(a); }
+  static bool has_nan(Floats a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0; }
 
   static Ints zero_ints() { return _mm512_setzero_si512(); }
   static Floats to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
@@ -52,10 +53,11 @@ struct Lanes {
   static Floats code_floats(Quads codes) {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(codes, 8 * which), _mm512_set1_epi32(0xFF)));
   }
-  static int32_t store_rounded(int8_t* to, Floats value) {
-    const __m512i rounded = _mm512_cvtps_epi32(value);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(rounded));
-    return _mm512_reduce_add_epi32(rounded);
+  static int32_t store_rounded(int8_t* to, Floats first, Floats second) {
+    const __m512i low = _mm512_cvtps_epi32(first), high = _mm512_cvtps_epi32(second);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(low));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm512_cvtsepi32_epi8(high));
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
   }
 
   static Quads load_pairs(const uint16_t* from) { return _mm512_loadu_si512(from); }

@@ -57,6 +57,11 @@ struct Lanes {
   static float sum_of(Floats a) {
     return vaddvq_f32(vaddq_f32(vaddq_f32(a.of[0], a.of[1]), vaddq_f32(a.of[2], a.of[3])));
   }
+  static bool has_nan(Floats a) {
+    uint32x4_t numbers = vdupq_n_u32(~0u);
+    for (const float32x4_t quarter : a.of) numbers = vandq_u32(numbers, vceqq_f32(quarter, quarter));
+    return vminvq_u32(numbers) == 0;
+  }
 
   static Ints zero_ints() {
     return each_int([](int) { return vdupq_n_s32(0); });
@@ -90,13 +95,21 @@ struct Lanes {
       return vcvtq_f32_u32(vandq_u32(shifted, vdupq_n_u32(0xFF)));
     });
   }
-  static int32_t store_rounded(int8_t* to, Floats value) {
-    int32x4_t rounded[4];
-    for (int quarter = 0; quarter < 4; ++quarter) rounded[quarter] = vcvtnq_s32_f32(value.of[quarter]);
-    const int16x8_t low = vcombine_s16(vmovn_s32(rounded[0]), vmovn_s32(rounded[1]));
-    const int16x8_t high = vcombine_s16(vmovn_s32(rounded[2]), vmovn_s32(rounded[3]));
-    vst1q_s8(to, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
-    return vaddvq_s32(vaddq_s32(vaddq_s32(rounded[0], rounded[1]), vaddq_s32(rounded[2], rounded[3])));
+  static int32_t store_rounded(int8_t* to, Floats first, Floats second) {
+    int32x4_t sums = vdupq_n_s32(0);
+    const Floats* halves[2] = {&first, &second};
+    for (const Floats* value : halves) {
+      int32x4_t rounded[4];
+      for (int quarter = 0; quarter < 4; ++quarter) {
+        rounded[quarter] = vcvtnq_s32_f32(value->of[quarter]);
+        sums = vaddq_s32(sums, rounded[quarter]);
+      }
+      const int16x8_t low = vcombine_s16(vmovn_s32(rounded[0]), vmovn_s32(rounded[1]));
+      const int16x8_t high = vcombine_s16(vmovn_s32(rounded[2]), vmovn_s32(rounded[3]));
+      vst1q_s8(to, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+      to += 16;
+    }
+    return vaddvq_s32(sums);
   }
 
   static Quads load_pairs(const uint16_t* from) { return load_quads(reinterpret_cast<const uint8_t*>(from)); }

@@ -70,6 +70,12 @@ struct Lanes {
     for (float value : a.of) sum += value;
     return sum;
   }
+  static bool has_nan(Floats a) {
+    for (float value : a.of) {
+      if (value != value) return true;
+    }
+    return false;
+  }
 
   static Ints zero_ints() { return {}; }
   static Floats to_floats(Ints a) {
@@ -107,11 +113,11 @@ struct Lanes {
   static Floats code_floats(Quads codes) {
     return each([&](int lane) { return static_cast<float>(codes.of[lane] >> 8 * which & 0xFF); });
   }
-  // Stores sixteen numbers, rounded to integers, and returns their sum. They lie within int8; NaN gives anything.
-  static int32_t store_rounded(int8_t* to, Floats value) {
+  // Stores 32 numbers, rounded to integers, and returns their sum. They lie within int8; NaN gives anything.
+  static int32_t store_rounded(int8_t* to, Floats first, Floats second) {
     int32_t sum = 0;
-    for (int lane = 0; lane < 16; ++lane) {
-      const float number = value.of[lane];
+    for (int lane = 0; lane < 32; ++lane) {
+      const float number = lane < 16 ? first.of[lane] : second.of[lane - 16];
       to[lane] = number == number ? static_cast<int8_t>(std::nearbyint(number)) : int8_t{0};
       sum += to[lane];
     }

@@ -5,6 +5,7 @@
 // linkage (see isa.h).
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -277,13 +278,11 @@ constexpr float kSmallest = 1e-30f;
 inline void code_group(const float* x, int8_t* codes, float* scale, float* weighted_sum) {
   const Lanes::Floats low = Lanes::load(x), high = Lanes::load(x + 16);
   const float largest = Lanes::largest_of(Lanes::largest_magnitude(low, high));
-  // Zero, but NaN if any of them is not finite.
-  const Lanes::Floats none = Lanes::zero();
-  const float poison = Lanes::sum_of(Lanes::fma(low, none, Lanes::multiply(high, none)));
+  // Zeros, but NaN where a number is not finite.
+  const Lanes::Floats none = Lanes::zero(), zeros = Lanes::fma(low, none, Lanes::multiply(high, none));
   const Lanes::Floats inverse = Lanes::broadcast(largest > kSmallest ? 127.0f / largest : 0.0f);
-  int32_t sum = Lanes::store_rounded(codes, Lanes::multiply(low, inverse));
-  sum += Lanes::store_rounded(codes + 16, Lanes::multiply(high, inverse));
-  *scale = largest / 127.0f + poison;
+  const int32_t sum = Lanes::store_rounded(codes, Lanes::multiply(low, inverse), Lanes::multiply(high, inverse));
+  *scale = Lanes::has_nan(zeros) ? NAN : largest / 127.0f;
   *weighted_sum = *scale * static_cast<float>(sum);
 }
 

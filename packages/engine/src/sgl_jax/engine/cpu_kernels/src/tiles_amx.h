@@ -64,11 +64,10 @@ inline void widen_group(const char* from, uint16_t* tile) {
 }
 
 template <Format format>
-inline void widen_groups(const char* from, int64_t first, int64_t count, uint16_t* to) {
+inline void widen_groups(const char* from, int64_t first, int64_t count, uint16_t* to, Ahead& ahead) {
   for (int64_t g = first; g < first + count; ++g, to += kTileElements) {
-    const char* at = from + g * Group<format>::kBytes;
-    prefetch<2>(0, at, Group<format>::kBytes);
-    widen_group<format>(at, to);
+    ahead.fetch();
+    widen_group<format>(from + g * Group<format>::kBytes, to);
   }
 }
 
@@ -76,14 +75,14 @@ inline int64_t tiles_along(int64_t k) { return (k + kTileDepth - 1) / kTileDepth
 
 // Where tiles [first, first + count) of sixteen columns lie: within the matrix if it has them, else in `scratch`.
 inline const uint16_t* column_tiles(Format format, const char* from, int64_t k, int64_t first, int64_t count,
-                                    uint16_t* scratch) {
+                                    uint16_t* scratch, Ahead& ahead) {
   switch (format) {
     case Format::q4_1:
-      return widen_groups<Format::q4_1>(from, first, count, scratch), scratch;
+      return widen_groups<Format::q4_1>(from, first, count, scratch, ahead), scratch;
     case Format::q4_0:
-      return widen_groups<Format::q4_0>(from, first, count, scratch), scratch;
+      return widen_groups<Format::q4_0>(from, first, count, scratch, ahead), scratch;
     case Format::q8_0:
-      return widen_groups<Format::q8_0>(from, first, count, scratch), scratch;
+      return widen_groups<Format::q8_0>(from, first, count, scratch, ahead), scratch;
     default: {
       const auto* lies = reinterpret_cast<const uint16_t*>(from) + first * kTileElements;
       if ((first + count) * kTileDepth <= k) return lies;
@@ -113,7 +112,7 @@ struct Place {
 // added to those that lie at their place, or are the first that go there.
 template <int R, int C>
 inline void multiply_tiles(const uint16_t* rows, int64_t apart, const uint16_t* const columns[2], int64_t count,
-                           const Place& to, bool are_first) {
+                           const Place& to, bool are_first, Ahead& ahead) {
   const uint16_t *below = rows + apart, *left = columns[0], *right = columns[1];
   const auto stride = to.stride * static_cast<int64_t>(sizeof(float));
   // Numbers of tiles are part of the instructions: 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns.
@@ -129,7 +128,7 @@ inline void multiply_tiles(const uint16_t* rows, int64_t apart, const uint16_t* 
     if (R > 1 && C > 1) _tile_loadd(3, to.tile(1, 1), stride);
   }
   for (int64_t at = 0; at < count * kTileElements; at += kTileElements) {
-    if (R == 1) prefetch<2>(0, left + at, 2 * kTileElements);
+    ahead.fetch();
     _tile_loadd(4, rows + at, 64);
     _tile_loadd(6, left + at, 64);
     _tile_dpbf16ps(0, 4, 6);
@@ -153,7 +152,8 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
   constexpr int64_t kWidth = C * kColumns;
   const int64_t depth = tiles_along(x.k), block_bytes = sgl::column_block_bytes(format, x.k);
   const int64_t apart = depth * kTileElements, row_tiles = (x.rows + kTileRows - 1) / kTileRows;
-  const int64_t turns = row_tiles == 1 ? 1 : (depth + kTilesTogether - 1) / kTilesTogether;
+  const bool is_grouped = sgl::is_grouped(format);
+  const int64_t turns = row_tiles == 1 && !is_grouped ? 1 : (depth + kTilesTogether - 1) / kTilesTogether;
   const int64_t together = (depth + turns - 1) / turns, scratch_elements = together * kTileElements;
   const int64_t whole_rows = columns < kWidth ? 0 : x.rows / kTileRows / 2 * 2 * kTileRows;
   const int64_t rest = row_tiles * kTileRows - whole_rows;
@@ -162,16 +162,20 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
   auto* scratch = reinterpret_cast<uint16_t*>(sums + rest * kWidth);
   for (int64_t first = 0; first < depth; first += together) {
     const int64_t count = depth - first < together ? depth - first : together;
+    const int64_t turn_bytes = count * block_bytes / depth, widened = is_grouped ? C : 0;
+    Ahead ahead(from + first * block_bytes / depth + kPrefetchBytes, turn_bytes, C, block_bytes,
+                count * (widened + (row_tiles + 1) / 2));
     const uint16_t* tiles[2] = {};
     for (int c = 0; c < C; ++c) {
-      tiles[c] = column_tiles(format, from + c * block_bytes, x.k, first, count, scratch + c * scratch_elements);
+      tiles[c] = column_tiles(format, from + c * block_bytes, x.k, first, count, scratch + c * scratch_elements,
+                              ahead);
     }
     for (int64_t tile = 0; tile < row_tiles; tile += 2) {
       const uint16_t* rows = x.tiles + tile * apart + first * kTileElements;
       const int64_t row = tile * kTileRows;
       const Place to = row < whole_rows ? Place{y + row * n, n} : Place{sums + (row - whole_rows) * kWidth, kWidth};
-      tile + 1 < row_tiles ? multiply_tiles<2, C>(rows, apart, tiles, count, to, first == 0)
-                           : multiply_tiles<1, C>(rows, apart, tiles, count, to, first == 0);
+      tile + 1 < row_tiles ? multiply_tiles<2, C>(rows, apart, tiles, count, to, first == 0, ahead)
+                           : multiply_tiles<1, C>(rows, apart, tiles, count, to, first == 0, ahead);
     }
   }
   for (int64_t row = whole_rows; row < x.rows; ++row, sums += kWidth) {
