@@ -39,8 +39,8 @@ class TileShapes {
   TileShapes& operator=(const TileShapes&) = delete;
 };
 
-// Fetches what will be read after this, into the second cache, a few lines at each call: a core waits for sixteen lines
-// at a time, and has none left for what it needs now until they have come.
+// Fetches what will be read after this, into the second cache, a few lines at each call: many at once hold up what is
+// loaded meanwhile.
 class Ahead {
  public:
   // `bytes` of each of some streams, which lie `apart` bytes from each other, in so many calls.
