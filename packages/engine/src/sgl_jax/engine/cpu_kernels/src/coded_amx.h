@@ -128,7 +128,7 @@ inline void multiply_coded(const Activations& x, const char* from, float* y, int
   for (int64_t first = 0; first < groups; first += together) {
     const int64_t count = groups - first < together ? groups - first : together;
     const char* matrix = from + first * Group<format>::kBytes;
-    Ahead ahead(matrix + kPrefetchBytes, count * Group<format>::kBytes, 1, 0, 2 * row_tiles * count);
+    Ahead ahead(matrix, count * Group<format>::kBytes, 1, 0, 2 * row_tiles * count);
     int64_t apart;
     const uint8_t* codes = open_groups<format>(matrix, count, open, apart);
     for (int64_t tile = 0; tile < row_tiles; ++tile) {

@@ -153,6 +153,7 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
   const int64_t depth = tiles_along(x.k), block_bytes = sgl::column_block_bytes(format, x.k);
   const int64_t apart = depth * kTileElements, row_tiles = (x.rows + kTileRows - 1) / kTileRows;
   const bool is_grouped = sgl::is_grouped(format);
+  // A matrix that has tiles of its own, and goes past one tile of rows, need not stay in the cache.
   const int64_t turns = row_tiles == 1 && !is_grouped ? 1 : (depth + kTilesTogether - 1) / kTilesTogether;
   const int64_t together = (depth + turns - 1) / turns, scratch_elements = together * kTileElements;
   const int64_t whole_rows = columns < kWidth ? 0 : x.rows / kTileRows / 2 * 2 * kTileRows;
@@ -163,7 +164,7 @@ inline void multiply_columns(Format format, const Activations& x, const char* fr
   for (int64_t first = 0; first < depth; first += together) {
     const int64_t count = depth - first < together ? depth - first : together;
     const int64_t turn_bytes = count * block_bytes / depth, widened = is_grouped ? C : 0;
-    Ahead ahead(from + first * block_bytes / depth + kPrefetchBytes, turn_bytes, C, block_bytes,
+    Ahead ahead(from + first * block_bytes / depth, turn_bytes, C, block_bytes,
                 count * (widened + (row_tiles + 1) / 2));
     const uint16_t* tiles[2] = {};
     for (int c = 0; c < C; ++c) {
