@@ -33,12 +33,14 @@ struct Norm {
 
 // Rows that each thread must get for a division by rows, and how many it takes at once: few, so that a thread that is
 // kept from running does not keep all others waiting. Tiles of bfloat16 take so little time that only many rows hide
-// the reading; those of eight-bit numbers want as many rows as there are, for what is done once a group, and a thread with
-// less than a whole tile of vectors (tiles.h) shares the columns instead.
+// the reading; those of eight-bit numbers want as many rows as there are, for what is done once a group. A thread with
+// less than a whole tile of vectors (tiles.h) rather shares the columns, and where codes have a byte of their own, of
+// which vectors read twice as much, so does one with less than tiles are made for (coded_amx.h).
 struct RowsAThread {
   int64_t fewest, most;
 };
-constexpr RowsAThread kUntiledRows = {3, 8}, kCodedTileRows = {8, 32}, kTiledRows = {32, 256};
+constexpr RowsAThread kUntiledRows = {3, 8}, kCodedTileRows = {8, 32}, kByteTileRows = {9, 32},
+                      kTiledRows = {32, 256};
 // Matrices that are larger together are divided by columns always: they would come from memory again for each piece,
 // and what threads tell each other is little beside that.
 constexpr int64_t kMostBytesByRows = 6 << 20;

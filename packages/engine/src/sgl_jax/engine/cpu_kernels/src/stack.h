@@ -52,17 +52,19 @@ static inline bool find_rows(const Numbers& counts, int64_t rows, Rows& found) {
 // threads. What a token gets is decided by its kind, not by how many others there are: a text would depend on them.
 template <size_t count, class Work>
 static inline void by_kind(const Rows& rows, const Matrix (&matrices)[count], bool exact, Work&& work) {
-  bool grouped = false, tiles = matmul_kernels().pairs;
+  bool grouped = false, in_bytes = false, tiles = matmul_kernels().pairs;
   int64_t bytes = 0;
   for (const Matrix& matrix : matrices) {
     grouped = grouped || is_grouped(matrix.format);
+    in_bytes = in_bytes || matrix.format == Format::q8_0;
     tiles = tiles && matrix.format != Format::f32;
     bytes += bytes_of(matrix);
   }
   const auto share = [&](int64_t begin, int64_t end, Precision precision) {
     if (begin == end) return;
     const bool tiled = tiles && (!grouped || precision == Precision::paired);
-    const RowsAThread& untiled = tiles && precision == Precision::coded ? kCodedTileRows : kUntiledRows;
+    const RowsAThread& coded_tiles = in_bytes ? kByteTileRows : kCodedTileRows;
+    const RowsAThread& untiled = tiles && precision == Precision::coded ? coded_tiles : kUntiledRows;
     by_rows(end - begin, bytes, tiled ? kTiledRows : untiled,
             [&](int64_t from, int64_t to) { work(begin + from, begin + to, precision); });
   };
